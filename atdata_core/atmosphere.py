@@ -1,0 +1,25 @@
+"""Publishing and discovering datasets on the AT Protocol: the names for users, in one place."""
+
+from atdata_core.atproto.client import AtmosphereClient, Record
+from atdata_core.atproto.uri import AtUri
+from atdata_core.indexes.atmosphere import AtmosphereIndex
+from atdata_core.publishing import (
+    DatasetLoader,
+    DatasetPublisher,
+    SchemaLoader,
+    SchemaPublisher,
+)
+from atdata_core.stores.pds import BlobSource, PDSBlobStore
+
+__all__ = [
+    "AtUri",
+    "AtmosphereClient",
+    "AtmosphereIndex",
+    "BlobSource",
+    "DatasetLoader",
+    "DatasetPublisher",
+    "PDSBlobStore",
+    "Record",
+    "SchemaLoader",
+    "SchemaPublisher",
+]

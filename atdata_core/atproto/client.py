@@ -1,0 +1,515 @@
+"""`AtmosphereClient`: one account's session, its records and its blobs.
+
+The session (login, refresh, export) is the SDK's. Bodies are sent as we made them, because the
+SDK's models drop nulls and parse blobs. Whatever belongs to somebody else is read without the
+session, so that no token reaches a host that didn't issue it.
+"""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from typing import IO, TYPE_CHECKING, Any
+
+from atdata_core.atproto.identity import resolve_authority, resolve_did
+from atdata_core.atproto.uri import AtUri, check_did, check_nsid, check_rkey
+from atdata_core.atproto.web import check_origin, get_json, open_stream, retry_after
+from atdata_core.cid import check_cid, cid_to_digest, dag_cbor_cid
+from atdata_core.errors import (
+    AtdataError,
+    AuthenticationError,
+    ConfigurationError,
+    ConflictError,
+    IntegrityError,
+    InvalidRecordError,
+    NotFoundError,
+    RateLimitedError,
+    ServiceError,
+    TooLargeError,
+    UnreachableError,
+)
+
+if TYPE_CHECKING:
+    from atproto import Client
+
+DEFAULT_PDS_URL = "https://bsky.social"
+_FALLBACK_BLOB_LIMIT = 50_000_000
+_PAGE = 100
+_CHUNK = 1 << 20
+
+
+class Record(dict[str, Any]):
+    """A record's value, with its address and CID beside it.
+
+    Args:
+        value: The record's fields.
+        uri: Its AT URI, its authority a DID.
+        cid: Its CID.
+    """
+
+    def __init__(self, value: Mapping[str, Any], uri: str, cid: str) -> None:
+        super().__init__(value)
+        self.uri = uri
+        self.cid = cid
+
+    def strong_ref(self) -> dict[str, str]:
+        """The record at this very content (com.atproto.repo.strongRef)."""
+        return {"uri": self.uri, "cid": self.cid}
+
+
+class AtmosphereClient:
+    """An account on the AT Protocol.
+
+    Reading public records needs no login::
+
+        client = AtmosphereClient()
+        client.login("alice.example.org", "xxxx-xxxx-xxxx-xxxx")  # an app password
+        uri = client.create_record("com.example.note", {"text": "hello"})
+
+    Args:
+        base_url: The PDS to log in at; by default ``ATDATA_PDS_URL``, else Bluesky's.
+    """
+
+    def __init__(self, base_url: str | None = None, *, _client: "Client | None" = None) -> None:
+        self.base_url = (base_url or os.environ.get("ATDATA_PDS_URL") or DEFAULT_PDS_URL).rstrip(
+            "/"
+        )
+        self._sdk = _client
+        self._blob_limit: int | None = None
+
+    def login(self, handle: str, password: str) -> None:
+        """Opens a session.
+
+        Args:
+            handle: The account's handle or DID.
+            password: An app password; never the account's main one.
+
+        Raises:
+            AuthenticationError: The PDS knows no such account, or it has another password.
+            UnreachableError: The PDS doesn't answer.
+        """
+        sdk = _new_sdk(self.base_url)
+        with _translated(f"login of {handle} at {self.base_url}"):
+            sdk.login(handle, password, fetch_bsky_profile=False)
+        self._adopt(sdk)
+
+    def login_with_session(self, session: str) -> None:
+        """Continues a session that `export_session` gave."""
+        sdk = _new_sdk(self.base_url)
+        with _translated(f"session at {self.base_url}"):
+            sdk.login(session_string=session)
+        self._adopt(sdk)
+
+    def export_session(self) -> str:
+        """The session as text, as secret as a password."""
+        return str(self._session().export_session_string())
+
+    def _adopt(self, sdk: "Client") -> None:
+        # The SDK goes on at the host that the session's DID document names; a token may follow
+        # only to where the PDS of this very account is.
+        check_origin(str(sdk._base_url))
+        self._sdk = sdk
+
+    @property
+    def is_authenticated(self) -> bool:
+        """Whether there is a session."""
+        return self._sdk is not None
+
+    @property
+    def did(self) -> str:
+        """The account's DID; raises `AuthenticationError` without a session."""
+        return str(self._session()._session.did)
+
+    @property
+    def handle(self) -> str:
+        """The account's handle; raises `AuthenticationError` without a session."""
+        return str(self._session()._session.handle)
+
+    def __repr__(self) -> str:
+        who = self.handle if self.is_authenticated else "not logged in"
+        return f"AtmosphereClient({self.base_url}, {who})"
+
+    @property
+    def max_blob_bytes(self) -> int:
+        """The size of the largest blob that the account's PDS takes, in bytes.
+
+        What ``com.atproto.server.describeServer`` tells as ``blobUploadLimit``; 50 MB for servers
+        older than that field.
+        """
+        if self._blob_limit is None:
+            answer = get_json(f"{self._own_pds()}/xrpc/com.atproto.server.describeServer")
+            limit = answer.get("blobUploadLimit")
+            self._blob_limit = limit if isinstance(limit, int) else _FALLBACK_BLOB_LIMIT
+        return self._blob_limit
+
+    def create_record(
+        self,
+        collection: str,
+        record: Mapping[str, Any],
+        *,
+        rkey: str | None = None,
+        validate: bool | None = None,
+    ) -> AtUri:
+        """Writes a new record into the account's repository.
+
+        Args:
+            collection: The NSID of its type.
+            record: Its fields; ``$type`` is filled in.
+            rkey: Its key; by default the PDS makes one. With a key, a record that is there
+                already is an error.
+            validate: Whether the PDS must know and check the type; None leaves it to the PDS.
+
+        Raises:
+            ConflictError: There is a record of this key.
+            NotFoundError: It refers to a blob that the PDS doesn't have.
+            ServiceError: The PDS refuses it.
+        """
+        check_nsid(collection)
+        body: dict[str, Any] = {
+            "repo": self.did,
+            "collection": collection,
+            "record": {**record, "$type": collection},
+        }
+        if validate is not None:
+            body["validate"] = validate
+        if rkey is None:
+            answer = self._procedure("com.atproto.repo.createRecord", body)
+        else:
+            # createRecord with a taken key is an internal error in the reference PDS; putRecord
+            # that expects nothing there is refused properly.
+            body |= {"rkey": check_rkey(rkey), "swapRecord": None}
+            answer = self._procedure("com.atproto.repo.putRecord", body)
+        return AtUri.parse(answer["uri"])
+
+    def put_record(
+        self,
+        collection: str,
+        rkey: str,
+        record: Mapping[str, Any],
+        *,
+        validate: bool | None = None,
+        swap_record: str | None = None,
+    ) -> AtUri:
+        """Writes a record under a key, in place of what may be there.
+
+        Args:
+            collection: The NSID of its type.
+            rkey: Its key.
+            record: Its fields.
+            validate: As in `create_record`.
+            swap_record: The CID that the record must have until now; None: whatever it has.
+
+        Raises:
+            ConflictError: It has another CID.
+            ServiceError: The PDS refuses it.
+        """
+        body: dict[str, Any] = {
+            "repo": self.did,
+            "collection": check_nsid(collection),
+            "rkey": check_rkey(rkey),
+            "record": {**record, "$type": collection},
+        }
+        if validate is not None:
+            body["validate"] = validate
+        if swap_record is not None:
+            body["swapRecord"] = check_cid(swap_record)
+        return AtUri.parse(self._procedure("com.atproto.repo.putRecord", body)["uri"])
+
+    def delete_record(self, uri: str | AtUri) -> None:
+        """Deletes a record of the account's own; one that isn't there is no error."""
+        parsed = _as_uri(uri)
+        self._procedure(
+            "com.atproto.repo.deleteRecord",
+            {"repo": self.did, "collection": parsed.collection, "rkey": parsed.rkey},
+        )
+
+    def get_record(self, uri: str | AtUri, cid: str | None = None) -> Record:
+        """A record of anybody's, from the PDS that its author's DID names.
+
+        Args:
+            uri: Its AT URI.
+            cid: The CID that it must have, where a link recorded one.
+
+        Raises:
+            NotFoundError: There is no such record or account.
+            IntegrityError: Its content doesn't have the CID that the PDS or the link says.
+        """
+        parsed = _as_uri(uri)
+        did = resolve_authority(parsed.authority)
+        answer = self._ask(
+            did,
+            "com.atproto.repo.getRecord",
+            {"repo": did, "collection": parsed.collection, "rkey": parsed.rkey},
+        )
+        record = _record(answer, did, parsed.collection)
+        if record.uri.rpartition("/")[2] != parsed.rkey:
+            raise IntegrityError("PDS answered with another record", where=str(uri), got=record.uri)
+        if cid is not None and record.cid != cid:
+            raise IntegrityError(
+                "record was changed since it was linked to",
+                where=str(uri),
+                expected=cid,
+                got=record.cid,
+            )
+        return record
+
+    def list_records(
+        self,
+        collection: str,
+        *,
+        repo: str | None = None,
+        limit: int = _PAGE,
+        cursor: str | None = None,
+    ) -> tuple[list[Record], str | None]:
+        """One page of an account's records of one type, newest key first.
+
+        Args:
+            collection: The NSID of the type.
+            repo: DID or handle; by default the account's own.
+            limit: Records a page, at most 100.
+            cursor: What the page before this one gave.
+
+        Returns:
+            The records, and the cursor of the next page or None. Records whose content doesn't
+            have the CID that the PDS says are left out.
+        """
+        did = resolve_authority(repo) if repo else self.did
+        params: dict[str, str | int] = {
+            "repo": did,
+            "collection": check_nsid(collection),
+            "limit": min(limit, _PAGE),
+        }
+        if cursor:
+            params["cursor"] = cursor
+        answer = self._ask(did, "com.atproto.repo.listRecords", params)
+        records: list[Record] = []
+        for item in answer.get("records") or ():
+            with contextlib.suppress(AtdataError):
+                records.append(_record(item, did, collection))
+        following = answer.get("cursor")
+        return records, following if answer.get("records") and following != cursor else None
+
+    def iter_records(
+        self, collection: str, *, repo: str | None = None, limit: int | None = None
+    ) -> Iterator[Record]:
+        """An account's records of one type, newest key first, page by page.
+
+        Args:
+            collection: The NSID of the type.
+            repo: DID or handle; by default the account's own.
+            limit: How many at most; None: all.
+        """
+        cursor: str | None = None
+        count = 0
+        while limit is None or count < limit:
+            page, cursor = self.list_records(collection, repo=repo, cursor=cursor)
+            for record in page[: None if limit is None else limit - count]:
+                count += 1
+                yield record
+            if cursor is None:
+                return
+
+    def upload_blob(
+        self,
+        data: bytes | IO[bytes],
+        mime_type: str = "application/octet-stream",
+        *,
+        size: int | None = None,
+        cid: str | None = None,
+    ) -> dict[str, Any]:
+        """Uploads bytes; a record has to refer to them within the hour, or the PDS drops them.
+
+        Args:
+            data: The bytes, or a file to stream them from.
+            mime_type: Their media type; the PDS may know better.
+            size: Their length; needed with a file.
+            cid: Their raw CID, where it is known: what the PDS then must have received.
+
+        Returns:
+            The blob object, to be put into a record as it is.
+
+        Raises:
+            TooLargeError: They are more than `max_blob_bytes`; nothing was sent.
+            IntegrityError: The PDS received other bytes than were sent.
+        """
+        if isinstance(data, bytes):
+            size = len(data)
+        if size is None:
+            raise ConfigurationError("upload_blob needs the size of what it streams")
+        if size > self.max_blob_bytes:
+            raise self.too_large(size, self.base_url)
+        headers = {"Content-Type": mime_type, "Content-Length": str(size)}
+        content = data if isinstance(data, bytes) else _pieces(data)
+        with _translated(f"blob upload to {self.base_url}"):
+            answer = self._session().invoke_procedure(
+                "com.atproto.repo.uploadBlob",
+                content=content,
+                headers=headers,
+                timeout=60 + size / 500_000,
+            )
+        blob = _json_object(answer.content, "uploadBlob")["blob"]
+        if blob.get("size") != size or (cid and blob.get("ref", {}).get("$link") != cid):
+            raise IntegrityError(
+                "PDS received other bytes than were sent",
+                where=self.base_url,
+                expected=f"{size:,} bytes, {cid}",
+                got=f"{blob.get('size')}, {blob.get('ref')}",
+            )
+        return dict(blob)
+
+    def open_blob(self, did: str, cid: str) -> IO[bytes]:
+        """A blob of anybody's for reading, as its PDS sends it: not yet verified.
+
+        Raises:
+            NotFoundError: The PDS has no such blob (any more).
+        """
+        cid_to_digest(cid)
+        url = f"{resolve_did(check_did(did)).pds}/xrpc/com.atproto.sync.getBlob"
+        return open_stream(url, {"did": did, "cid": cid})
+
+    def get_blob(self, did: str, cid: str) -> bytes:
+        """A blob of anybody's, whole and verified.
+
+        Raises:
+            NotFoundError: The PDS has no such blob (any more).
+            IntegrityError: It sends other bytes than those of `cid`.
+        """
+        from hashlib import sha256
+
+        with self.open_blob(did, cid) as stream:
+            data = stream.read()
+        if sha256(data).digest() != cid_to_digest(cid):
+            raise IntegrityError("blob's bytes are not those of its CID", where=did, expected=cid)
+        return data
+
+    def too_large(self, size: int, where: str) -> TooLargeError:
+        """The error for a blob of `size` bytes that the PDS won't take."""
+        error = TooLargeError(
+            "blob is larger than the PDS takes",
+            where=where,
+            expected=f"at most {self.max_blob_bytes:,} bytes",
+            got=f"{size:,}",
+            remedy="Write smaller shards (max_bytes=…), or publish with URLs instead of blobs",
+        )
+        error.size, error.limit = size, self.max_blob_bytes
+        return error
+
+    def _session(self) -> "Client":
+        if self._sdk is None:
+            raise AuthenticationError(
+                "not logged in", where=self.base_url, remedy="Call client.login(handle, password)"
+            )
+        return self._sdk
+
+    def _own_pds(self) -> str:
+        return self.base_url if self._sdk is None else resolve_did(self.did).pds
+
+    def _ask(self, did: str, method: str, params: Mapping[str, str | int]) -> dict[str, Any]:
+        url = f"{resolve_did(did).pds}/xrpc/{method}"
+        return _json_object(get_json(url, params), url)
+
+    def _procedure(self, method: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        content = encode_json(body)
+        with _translated(f"{method} at {self.base_url}"):
+            answer = self._session().invoke_procedure(
+                method, content=content, headers={"Content-Type": "application/json"}
+            )
+        return _json_object(answer.content, method)
+
+
+def _new_sdk(base_url: str) -> "Client":
+    from atproto import Client, Request
+
+    request = Request(timeout=60)
+    # A redirect would carry the password, or a record, to a host of the server's choice.
+    request._client.follow_redirects = False
+    return Client(base_url, request=request)
+
+
+def encode_json(body: Mapping[str, Any]) -> bytes:
+    """A request's body; raises `InvalidRecordError` for what a record can't hold (NaN, bytes)."""
+    try:
+        return json.dumps(body, allow_nan=False, ensure_ascii=False).encode("utf-8")
+    except (TypeError, ValueError) as error:
+        raise InvalidRecordError(f"record can't be written as JSON: {error}") from error
+
+
+def _as_uri(uri: str | AtUri) -> AtUri:
+    return uri if isinstance(uri, AtUri) else AtUri.parse(uri)
+
+
+def _record(answer: Mapping[str, Any], did: str, collection: str) -> Record:
+    value, uri = answer.get("value"), AtUri.parse(str(answer.get("uri")))
+    if not isinstance(value, dict) or (uri.authority, uri.collection) != (did, collection):
+        raise IntegrityError("PDS answered with another record", where=str(uri))
+    cid = dag_cbor_cid(value)
+    if cid != answer.get("cid"):
+        raise IntegrityError(
+            "record's content is not that of its CID",
+            where=str(uri),
+            expected=str(answer.get("cid")),
+            got=cid,
+        )
+    return Record(value, str(uri), cid)
+
+
+def _json_object(answer: Any, where: str) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        raise ServiceError("answer is not a JSON object", where=where, got=type(answer).__name__)
+    return answer
+
+
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    while piece := file.read(_CHUNK):
+        yield piece
+
+
+@contextlib.contextmanager
+def _translated(what: str) -> Iterator[None]:
+    import httpx
+    from atproto import exceptions
+
+    try:
+        yield
+    except httpx.HTTPError as error:
+        raise UnreachableError(f"request failed: {error!r}", where=what) from error
+    except exceptions.RequestErrorBase as error:
+        raise _translate(error, what) from error
+    except exceptions.AtProtocolError as error:
+        raise ServiceError(
+            f"request failed: {error or type(error).__name__}", where=what
+        ) from error
+    except ValueError as error:
+        if isinstance(error, AtdataError):
+            raise
+        raise AuthenticationError(f"session can't be used: {error}", where=what) from error
+
+
+def _translate(error: Any, what: str) -> ServiceError | NotFoundError | ConflictError:
+    response = error.response
+    if response is None:
+        return UnreachableError("no answer from the server", where=what)
+    code = getattr(response.content, "error", None)
+    message = str(getattr(response.content, "message", None) or f"HTTP {response.status_code}")
+    if code == "InvalidSwap":
+        return ConflictError(f"another writer was first: {message}", where=what)
+    if code in ("BlobNotFound", "RecordNotFound", "RepoNotFound"):
+        return NotFoundError(message, where=what)
+    if response.status_code in (401, 403) or code in ("ExpiredToken", "InvalidToken"):
+        return AuthenticationError(
+            message,
+            code=code,
+            where=what,
+            remedy="Check handle and app password (ATDATA_HANDLE, ATDATA_APP_PASSWORD)",
+        )
+    if response.status_code == 429:
+        limited = RateLimitedError(message, code=code, where=what)
+        limited.retry_after = retry_after(response.headers)
+        if limited.retry_after is not None:
+            at = time.strftime("%H:%M:%S", time.localtime(time.time() + limited.retry_after))
+            limited.remedy = f"The server takes requests again at {at}"
+        return limited
+    if response.status_code == 413:
+        return TooLargeError(message, code=code, where=what)
+    return ServiceError(message, code=code, where=what)

@@ -1,0 +1,126 @@
+"""Who somebody is: a handle's DID, and a DID's document with its host.
+
+Handles are confirmed in both directions (https://atproto.com/specs/handle): the DID's document has
+to name the handle too.
+"""
+
+import functools
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from atdata_core.atproto.uri import check_did, check_handle, check_resolvable_did
+from atdata_core.atproto.web import check_origin, get_json
+from atdata_core.errors import NotFoundError, ServiceError
+
+DEFAULT_PLC_URL = "https://plc.directory"
+_KEEP_S = 300
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What a DID document says of an account.
+
+    Args:
+        did: Its DID.
+        handle: The handle that it claims, not confirmed from the handle's side; None without one.
+        pds: The origin of the server that holds its repository.
+    """
+
+    did: str
+    handle: str | None
+    pds: str
+
+
+def resolve_did(did: str) -> Identity:
+    """The identity that a DID's document describes; asked anew after five minutes.
+
+    Raises:
+        InvalidUriError: `did` is malformed, or of a method other than plc and web.
+        NotFoundError: The directory doesn't know it.
+        ServiceError: Its document is another's, or names no usable PDS.
+    """
+    check_resolvable_did(did)
+    return _resolve_did(did, plc_url(), int(time.monotonic() // _KEEP_S))
+
+
+def resolve_handle(handle: str) -> str:
+    """The DID of a handle, confirmed by its document.
+
+    The user's own PDS is asked, where ``ATDATA_PDS_URL`` names one, else the handle's host.
+
+    Raises:
+        InvalidUriError: `handle` is malformed.
+        NotFoundError: It leads to no DID, or to one that doesn't claim it.
+    """
+    check_handle(handle)
+    pds = os.environ.get("ATDATA_PDS_URL")
+    if pds:
+        url = f"{check_origin(pds)}/xrpc/com.atproto.identity.resolveHandle"
+        try:
+            did = check_did(str(get_json(url, {"handle": handle}).get("did")))
+        except ServiceError as error:
+            if error.code != "InvalidRequest":
+                raise
+            raise NotFoundError("handle leads to no account", where=handle) from error
+    else:
+        did = _well_known_did(handle)
+    if resolve_did(did).handle != handle.lower():
+        raise NotFoundError(
+            "account doesn't claim this handle", where=handle, got=did, remedy="Use the DID instead"
+        )
+    return did
+
+
+def resolve_authority(authority: str) -> str:
+    """The DID that an AT URI's authority stands for, be it a DID or a handle."""
+    return check_did(authority) if authority.startswith("did:") else resolve_handle(authority)
+
+
+def plc_url() -> str:
+    """The PLC directory to ask: ``ATDATA_PLC_URL``, else the public one."""
+    return os.environ.get("ATDATA_PLC_URL", DEFAULT_PLC_URL).rstrip("/")
+
+
+@functools.lru_cache(maxsize=4096)
+def _resolve_did(did: str, directory: str, _slot: int) -> Identity:
+    if did.startswith("did:plc:"):
+        document = get_json(f"{directory}/{quote(did, safe=':')}")
+    else:
+        host = did.removeprefix("did:web:").replace("%3A", ":")
+        scheme = "http" if host.split(":")[0] == "localhost" else "https"
+        document = get_json(f"{scheme}://{host}/.well-known/did.json")
+    return _identity(did, document)
+
+
+def _identity(did: str, document: Any) -> Identity:
+    if not isinstance(document, dict) or document.get("id") != did:
+        raise ServiceError("DID document belongs to another DID", where=did)
+    names = [
+        str(name).removeprefix("at://")
+        for name in _list(document, "alsoKnownAs")
+        if str(name).startswith("at://")
+    ]
+    for service in _list(document, "service"):
+        if (
+            isinstance(service, dict)
+            and str(service.get("id", "")).endswith("#atproto_pds")
+            and service.get("type") == "AtprotoPersonalDataServer"
+        ):
+            endpoint = str(service.get("serviceEndpoint", ""))
+            return Identity(did, names[0].lower() if names else None, check_origin(endpoint))
+    raise ServiceError("DID document names no PDS", where=did, expected="a service #atproto_pds")
+
+
+def _list(document: dict[str, Any], key: str) -> list[Any]:
+    value = document.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _well_known_did(handle: str) -> str:
+    from atdata_core.atproto.web import open_stream
+
+    with open_stream(f"https://{handle}/.well-known/atproto-did") as stream:
+        return check_did(stream.read(2048).decode("ascii", "replace").strip())

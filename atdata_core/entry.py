@@ -1,0 +1,85 @@
+"""An entry: one dataset as an index knows it."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from atdata_core.cid import dataset_cid
+from atdata_core.shard import Shard
+
+
+@dataclass(frozen=True)
+class DatasetEntry:
+    """A dataset in an index: its name, what its samples are, and where its shards lie.
+
+    An entry never changes: a new version of a dataset is a new entry, and the name moves.
+
+    Args:
+        name: The dataset's name.
+        schema_ref: Where its schema is found: ``atdata://local/schema/Name@1.0.0`` or an AT URI.
+        shards: Its shards, in order.
+        schema_cid: The CID of the schema's content; None where nobody recorded it.
+        description: For people.
+        tags: Words to find it by.
+        license: An SPDX identifier, or a text.
+        metadata: Whatever else belongs to it: text, whole numbers, lists and maps of them.
+        uri: The AT URI of its record, once it is one.
+        record_cid: The CID of that record.
+        previous: What the name stood for before: the content CID of the entry replaced.
+        created_at: When it was written, ISO 8601 in UTC.
+    """
+
+    name: str
+    schema_ref: str
+    shards: tuple[Shard, ...]
+    schema_cid: str | None = None
+    description: str | None = None
+    tags: tuple[str, ...] = ()
+    license: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    uri: str | None = None
+    record_cid: str | None = None
+    previous: str | None = None
+    created_at: str | None = None
+
+    @property
+    def data_urls(self) -> list[str]:
+        """The addresses of the shards, in order."""
+        return [shard.url for shard in self.shards]
+
+    @property
+    def cid(self) -> str | None:
+        """The CID of the content, equal on every layer; None where a shard's CID is not known."""
+        cids = [shard.cid for shard in self.shards if shard.cid is not None]
+        if self.schema_cid is None or len(cids) != len(self.shards):
+            return None
+        return dataset_cid(self.schema_cid, cids)
+
+    @property
+    def rows(self) -> int | None:
+        """The number of samples, or None where it is not known."""
+        rows = [shard.rows for shard in self.shards if shard.rows is not None]
+        return sum(rows) if len(rows) == len(self.shards) else None
+
+    @property
+    def size(self) -> int | None:
+        """The size of all shards in bytes, or None where it is not known."""
+        sizes = [shard.size for shard in self.shards if shard.size is not None]
+        return sum(sizes) if len(sizes) == len(self.shards) else None
+
+    def replace(self, **changes: Any) -> "DatasetEntry":
+        """The same entry with some fields other than they were."""
+        return dataclasses.replace(self, **changes)
+
+    def says_the_same(self, other: "DatasetEntry") -> bool:
+        """Whether both describe equal content in equal words, wherever it lies."""
+        return (
+            self.cid is not None
+            and self.cid == other.cid
+            and self.name == other.name
+            and self.description == other.description
+            and self.tags == other.tags
+            and self.license == other.license
+            and dict(self.metadata) == dict(other.metadata)
+        )

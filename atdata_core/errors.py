@@ -1,0 +1,149 @@
+"""Every error that this library raises.
+
+The tree::
+
+    AtdataError
+    ├── SampleError (ValueError)            a value doesn't fit its field, or bytes aren't a sample
+    ├── SchemaError (ValueError)            a type can't be described, or a description isn't a type
+    ├── ShardError (ValueError)             a tar file is not a whole, legal shard
+    │   └── IntegrityError                  bytes don't hash to the CID that names them
+    ├── InvalidUriError (ValueError)        text is not an AT URI, DID, record key, or CID
+    ├── InvalidRecordError (ValueError)     a record doesn't have the shape its type promises
+    ├── NotFoundError (LookupError)         no dataset, schema, shard, record or account so named
+    ├── ConflictError                       the name holds other content; another writer was first
+    ├── ConfigurationError                  a setting is missing or impossible
+    └── ServiceError                        a server refused or failed
+        ├── UnreachableError (ConnectionError)
+        ├── AuthenticationError (PermissionError)
+        ├── RateLimitedError                .retry_after: seconds
+        └── TooLargeError                   .size and .limit: bytes
+
+Each carries what was wrong, and as far as they are known *where*, what was *expected*, what was
+*got* and what to do (*remedy*). They survive pickling, because Dagster's executors move them
+between processes.
+"""
+
+
+class AtdataError(Exception):
+    """Base of all errors of this library.
+
+    Args:
+        message: What was wrong, in one clause.
+        where: The thing that it happened to: shard, key, field, URI, address.
+        expected: What would have been right.
+        got: What there was.
+        remedy: What the reader can do about it.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: str | None = None,
+        expected: str | None = None,
+        got: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.expected = expected
+        self.got = got
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.message}" if self.where else self.message
+        details = [f"expected {self.expected}"] if self.expected else []
+        details += [f"got {self.got}"] if self.got else []
+        if details:
+            text += f" ({', '.join(details)})"
+        return f"{text}. {self.remedy}" if self.remedy else text
+
+
+class SampleError(AtdataError, ValueError):
+    """A value doesn't fit its field, or bytes can't be decoded as a sample."""
+
+
+class SchemaError(AtdataError, ValueError):
+    """A type can't be described as a schema, or a schema can't be turned into a type."""
+
+
+class ShardError(AtdataError, ValueError):
+    """A tar file is not a whole, legal shard."""
+
+
+class IntegrityError(ShardError):
+    """The bytes don't hash to the CID that they were asked for by."""
+
+
+class InvalidUriError(AtdataError, ValueError):
+    """A text is not an AT URI, DID, handle, NSID, record key, or CID."""
+
+
+class InvalidRecordError(AtdataError, ValueError):
+    """A record doesn't have the shape that its type promises."""
+
+
+class NotFoundError(AtdataError, LookupError):
+    """There is no dataset, schema, shard, record, or account of that name."""
+
+
+class ConflictError(AtdataError):
+    """The name holds other content already, or another writer was first."""
+
+
+class ConfigurationError(AtdataError):
+    """A setting is missing or can't work."""
+
+
+class ServiceError(AtdataError):
+    """A server refused a request or failed at it.
+
+    Args:
+        message: What was wrong.
+        code: The server's own name of the error, e.g. ``BlobNotFound``; None if it gave none.
+        where: See `AtdataError`.
+        expected: See `AtdataError`.
+        got: See `AtdataError`.
+        remedy: See `AtdataError`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        where: str | None = None,
+        expected: str | None = None,
+        got: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(message, where=where, expected=expected, got=got, remedy=remedy)
+        self.code = code
+
+
+class UnreachableError(ServiceError, ConnectionError):
+    """No answer from the server."""
+
+
+class AuthenticationError(ServiceError, PermissionError):
+    """The server doesn't accept who we say we are, or what we may do."""
+
+
+class RateLimitedError(ServiceError):
+    """The server asks to wait.
+
+    `retry_after` holds the seconds that it named, or None.
+    """
+
+    retry_after: float | None = None
+
+
+class TooLargeError(ServiceError):
+    """Something is larger than a server or a format takes.
+
+    `size` and `limit` hold bytes, or None where they are not known.
+    """
+
+    size: int | None = None
+    limit: int | None = None

@@ -1,0 +1,104 @@
+"""Datasets and schemas as records on the AT Protocol: the public layer."""
+
+from typing import Any
+
+from atdata_core.atproto.client import AtmosphereClient
+from atdata_core.atproto.records import DATASET_TYPE, SCHEMA_TYPE, parse_dataset, parse_schema
+from atdata_core.entry import DatasetEntry
+from atdata_core.errors import AtdataError, NotFoundError, SchemaError
+from atdata_core.indexes.base import AbstractIndex
+from atdata_core.indexes.codec import version_key
+from atdata_core.publishing import DatasetLoader, DatasetPublisher, SchemaLoader, SchemaPublisher
+from atdata_core.schema import Schema
+from atdata_core.sources import DataSource
+from atdata_core.stores.base import AbstractDataStore, Progress
+from atdata_core.stores.pds import PDSBlobStore
+
+
+class AtmosphereIndex(AbstractIndex):
+    """The records of an account.
+
+    With a `PDSBlobStore` the shards of an inserted dataset become blobs of the account; with an
+    `S3DataStore` they are copied there and the record holds their addresses; without a store it
+    holds the addresses that they have, which must be public ones.
+
+    Args:
+        client: The account, logged in for whatever writes.
+        data_store: Where the shards of inserted datasets are put.
+    """
+
+    def __init__(
+        self, client: AtmosphereClient, *, data_store: AbstractDataStore | None = None
+    ) -> None:
+        super().__init__(data_store)
+        self.client = client
+
+    @property
+    def moves_shards(self) -> bool:  # type: ignore[override]
+        """Blobs are uploaded with their record, since the PDS drops those that nothing names."""
+        return isinstance(self.data_store, PDSBlobStore)
+
+    def get_dataset(self, ref: str) -> DatasetEntry:
+        """The entry of an AT URI, or of a name or content CID in the account's own records."""
+        if ref.startswith("at://"):
+            return DatasetLoader(self.client).entry(ref)
+        for entry in self.list_datasets():
+            if ref in (entry.name, entry.cid):
+                return entry
+        raise NotFoundError("account has no such dataset", where=self.client.did, got=ref)
+
+    def list_datasets(self, repo: str | None = None) -> list[DatasetEntry]:
+        """An account's datasets, one a name: the newest; records that can't be read are left out.
+
+        Args:
+            repo: DID or handle; by default the account's own.
+        """
+        found: dict[str, DatasetEntry] = {}
+        for record in self.client.iter_records(DATASET_TYPE, repo=repo):
+            try:
+                entry = parse_dataset(record)
+            except AtdataError:
+                continue
+            known = found.get(entry.name)
+            if known is None or (entry.created_at or "") > (known.created_at or ""):
+                found[entry.name] = entry
+        return sorted(found.values(), key=lambda entry: entry.name)
+
+    def load_schema(self, ref: str) -> Schema:
+        """The schema at an AT URI."""
+        return SchemaLoader(self.client).load(ref)
+
+    def list_schemas(self, repo: str | None = None) -> list[dict[str, Any]]:
+        """An account's schema records.
+
+        Args:
+            repo: DID or handle; by default the account's own.
+        """
+        return list(SchemaLoader(self.client).list_all(repo, limit=None))
+
+    def versions_of(self, name: str) -> list[Schema]:
+        """The account's schemas of a name, oldest version first."""
+        found = []
+        for record in self.client.iter_records(SCHEMA_TYPE):
+            try:
+                found.append(parse_schema(record))
+            except SchemaError:
+                continue
+        versions = [schema for schema in found if schema.name == name]
+        return sorted(versions, key=lambda schema: version_key(schema.version))
+
+    def put_schema(self, schema: Schema) -> str:
+        """Publishes a schema; another one of the same version stays beside it."""
+        return str(SchemaPublisher(self.client).publish(schema))
+
+    def _find_equal(self, draft: DatasetEntry) -> DatasetEntry | None:
+        return DatasetPublisher(self.client).find_blobs(draft) if self.moves_shards else None
+
+    def _put_entry(self, draft: DatasetEntry, source: DataSource, moved: Progress) -> DatasetEntry:
+        publisher = DatasetPublisher(self.client)
+        if self.moves_shards:
+            return publisher.publish_blobs(draft, source, moved)
+        return publisher.publish_external(draft)
+
+    def __repr__(self) -> str:
+        return f"AtmosphereIndex({self.client!r}, data_store={self.data_store!r})"

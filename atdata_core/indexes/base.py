@@ -1,0 +1,333 @@
+"""The port `AbstractIndex`: a place where datasets and schemas are listed."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from atdata_core.dataset import Dataset, known_dataset
+from atdata_core.entry import DatasetEntry
+from atdata_core.errors import ConfigurationError, SchemaError
+from atdata_core.publishing import check_type, raw_source
+from atdata_core.schema import Schema
+from atdata_core.shard import DEFAULT_MAX_SAMPLES, Shard
+from atdata_core.sources import DataSource
+from atdata_core.stores import open_source
+from atdata_core.stores.base import AbstractDataStore, Progress
+
+
+@dataclass(frozen=True)
+class Insertion:
+    """What inserting a dataset came to.
+
+    Args:
+        entry: The entry, new or found.
+        created: Whether it is new.
+        moved: The bytes that were moved to get there; 0 where everything was in place.
+    """
+
+    entry: DatasetEntry
+    created: bool
+    moved: int
+
+
+class AbstractIndex(ABC):
+    """A place where datasets and schemas are listed by name.
+
+    Shards are put in their place first, the entry that names them is written last and at once, so
+    an index never names a dataset that isn't there. Inserting equal content in equal words finds
+    the entry that is there and writes nothing.
+
+    Args:
+        data_store: Where the shards of inserted datasets are put; None: they stay where they are.
+    """
+
+    def __init__(self, data_store: AbstractDataStore | None = None) -> None:
+        self.data_store = data_store
+
+    @abstractmethod
+    def get_dataset(self, ref: str) -> DatasetEntry:
+        """The entry of a name, of a content CID, or (on the atmosphere) of an AT URI.
+
+        Raises:
+            NotFoundError: There is none.
+        """
+
+    @abstractmethod
+    def list_datasets(self) -> list[DatasetEntry]:
+        """All entries, one a name: the newest."""
+
+    @abstractmethod
+    def load_schema(self, ref: str) -> Schema:
+        """The schema that a reference of this index stands for; raises `NotFoundError`."""
+
+    @abstractmethod
+    def list_schemas(self) -> list[dict[str, Any]]:
+        """All schemas, as `get_schema` gives them."""
+
+    @abstractmethod
+    def put_schema(self, schema: Schema) -> str:
+        """Registers a schema at its version; equal content finds what is there.
+
+        Returns:
+            Its reference.
+
+        Raises:
+            ConflictError: The version is there with other content.
+        """
+
+    @abstractmethod
+    def versions_of(self, name: str) -> list[Schema]:
+        """The registered schemas of a name, oldest version first."""
+
+    @abstractmethod
+    def _find_equal(self, draft: DatasetEntry) -> DatasetEntry | None:
+        """The entry that `draft.name` stands for now, if it says the same as `draft`."""
+
+    @abstractmethod
+    def _put_entry(self, draft: DatasetEntry, source: DataSource, moved: Progress) -> DatasetEntry:
+        """Writes an entry whose shards are in their place, in one atomic step.
+
+        Args:
+            draft: What it says.
+            source: Where its shards can be read.
+            moved: Told of shards, by an index that moves them itself.
+        """
+
+    @property
+    def datasets(self) -> Iterator[DatasetEntry]:
+        """The entries, one by one."""
+        return iter(self.list_datasets())
+
+    @property
+    def schemas(self) -> Iterator[dict[str, Any]]:
+        """The schemas, one by one."""
+        return iter(self.list_schemas())
+
+    def publish_schema(
+        self,
+        sample_type: type | Schema,
+        *,
+        version: str | None = None,
+        description: str | None = None,
+    ) -> str:
+        """Registers a sample type.
+
+        Args:
+            sample_type: A packable type, or its schema.
+            version: A semantic version. None: the version at which equal content is registered
+                already, else the next free one.
+            description: By default the type's docstring.
+
+        Returns:
+            The schema's reference.
+
+        Raises:
+            ConflictError: This version is there with other content.
+            SchemaError: The type can't be described.
+        """
+        if isinstance(sample_type, Schema):
+            return self.put_schema(sample_type)
+        schema = Schema.of(sample_type, version=version or "1.0.0", description=description)
+        return self.put_schema(schema if version else self.with_version(schema))
+
+    def with_version(self, schema: Schema) -> Schema:
+        """The schema at the version where its content is registered, else at the next free one."""
+        known = self.versions_of(schema.name)
+        for old in reversed(known):
+            if old.cid == schema.cid:
+                return schema.at_version(old.version)
+        if not known:
+            return schema.at_version("1.0.0")
+        major, *_ = known[-1].version.split(".")
+        return schema.at_version(f"{int(major) + 1}.0.0")
+
+    def get_schema(self, ref: str) -> dict[str, Any]:
+        """The schema that a reference stands for, as JSON."""
+        return self.load_schema(ref).to_json()
+
+    def decode_schema(self, ref: str) -> type:
+        """A packable type for the schema that a reference stands for."""
+        return self.load_schema(ref).to_type()
+
+    def insert_dataset(
+        self,
+        ds: Dataset[Any],
+        *,
+        name: str,
+        schema_ref: str | None = None,
+        description: str | None = None,
+        tags: Sequence[str] = (),
+        license: str | None = None,  # noqa: A002 - the record's own word
+        metadata: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> DatasetEntry:
+        """Lists a dataset, after copying its shards to `data_store`.
+
+        Args:
+            ds: The dataset.
+            name: Its name here. A name that is taken moves to the new entry.
+            schema_ref: The reference of its schema here; by default it is registered.
+            description: For people.
+            tags: Words to find it by.
+            license: An SPDX identifier.
+            metadata: Whatever else belongs to it.
+            progress: Told of each shard.
+
+        Raises:
+            SchemaError: `schema_ref` stands for another type than the dataset's.
+            IntegrityError: A shard's bytes aren't those of its CID.
+            ServiceError: A server refuses, or isn't reached.
+        """
+        ref, schema_cid = self._registered(ds.schema, schema_ref)
+        draft = DatasetEntry(
+            name=name,
+            schema_ref=ref,
+            shards=ds.shards,
+            schema_cid=schema_cid,
+            description=description,
+            tags=tuple(tags),
+            license=license,
+            metadata=metadata or {},
+        )
+        return self.place(draft, raw_source(ds), progress).entry
+
+    def place(
+        self, draft: DatasetEntry, source: DataSource, progress: Progress | None = None
+    ) -> Insertion:
+        """Lists a dataset whose entry is drafted; `insert_dataset` says how.
+
+        Args:
+            draft: What the entry shall say; its shards as they lie now.
+            source: Where the shards are read.
+            progress: Told of each shard.
+        """
+        found = self._find_equal(draft)
+        if found is not None:
+            return Insertion(found, created=False, moved=0)
+        count = _Counter(progress)
+        if self.data_store is not None and not self.moves_shards:
+            shards = self.data_store.copy_shards(
+                source, draft.shards, prefix=draft.name, progress=count
+            )
+            draft = draft.replace(shards=tuple(shards))
+            source = self.data_store.create_source(draft.data_urls)
+        entry = self._put_entry(draft, source, count)
+        return Insertion(entry, created=True, moved=count.moved)
+
+    def write_samples(
+        self,
+        samples: Iterable[Any],
+        *,
+        name: str,
+        sample_type: type,
+        schema_ref: str | None = None,
+        description: str | None = None,
+        tags: Sequence[str] = (),
+        license: str | None = None,  # noqa: A002
+        metadata: Mapping[str, Any] | None = None,
+        max_samples: int = DEFAULT_MAX_SAMPLES,
+        max_bytes: int | None = None,
+        progress: Progress | None = None,
+    ) -> Insertion:
+        """Writes a stream of samples into `data_store` and lists them as a dataset.
+
+        Args:
+            samples: The samples, taken one by one.
+            name: The dataset's name.
+            sample_type: Their type.
+            schema_ref: See `insert_dataset`.
+            description: See `insert_dataset`.
+            tags: See `insert_dataset`.
+            license: See `insert_dataset`.
+            metadata: See `insert_dataset`.
+            max_samples: The most samples in a shard.
+            max_bytes: The most bytes in a shard; by default 25 MB, or what the store takes.
+            progress: Told of each shard.
+
+        Raises:
+            ConfigurationError: There is no `data_store`.
+            SampleError: A sample doesn't fit its type; nothing is listed.
+        """
+        if self.data_store is None:
+            raise ConfigurationError(
+                "index has no data_store to write samples to", where=repr(self)
+            )
+        count = _Counter(progress)
+        ref, schema_cid = self._registered(Schema.of(sample_type), schema_ref)
+        shards = self.data_store.write_samples(
+            samples,
+            prefix=name,
+            sample_type=sample_type,
+            max_samples=max_samples,
+            max_bytes=max_bytes,
+            progress=count,
+        )
+        draft = DatasetEntry(
+            name=name,
+            schema_ref=ref,
+            shards=tuple(shards),
+            schema_cid=schema_cid,
+            description=description,
+            tags=tuple(tags),
+            license=license,
+            metadata=metadata or {},
+        )
+        found = self._find_equal(draft)
+        if found is not None:
+            return Insertion(found, created=False, moved=count.moved)
+        source = self.data_store.create_source(draft.data_urls)
+        return Insertion(self._put_entry(draft, source, count), created=True, moved=count.moved)
+
+    def open_dataset(
+        self, ref: str | DatasetEntry, sample_type: type | None = None
+    ) -> Dataset[Any]:
+        """A dataset of this index, for reading; every shard is verified before it is handed out.
+
+        Args:
+            ref: Name, CID, AT URI, or an entry of this index.
+            sample_type: The type to read into; by default one built from the schema.
+
+        Raises:
+            NotFoundError: There is none.
+            SchemaError: `sample_type` is not what the dataset's schema says.
+        """
+        entry = ref if isinstance(ref, DatasetEntry) else self.get_dataset(ref)
+        schema = self.load_schema(entry.schema_ref)
+        sample_type = check_type(schema, sample_type, entry.name)
+        return known_dataset(self._source(entry.shards), entry.shards, sample_type)
+
+    moves_shards = False
+    """Whether `_put_entry` moves the shards itself, since they and the entry are one step."""
+
+    def _source(self, shards: Sequence[Shard]) -> DataSource:
+        urls = [shard.url for shard in shards]
+        return self.data_store.create_source(urls) if self.data_store else open_source(urls)
+
+    def _registered(self, schema: Schema, ref: str | None) -> tuple[str, str]:
+        """Reference and content CID of the schema as it is registered here."""
+        if ref is None:
+            return self.put_schema(self.with_version(schema)), schema.cid
+        registered = self.load_schema(ref)
+        if not registered.same_fields(schema):
+            raise SchemaError(
+                "schema_ref stands for another type than the dataset's",
+                where=ref,
+                expected=str(schema),
+                got=str(registered),
+            )
+        return ref, registered.cid
+
+
+class _Counter:
+    """Passes progress on, and counts the bytes that were moved."""
+
+    def __init__(self, progress: Progress | None) -> None:
+        self._progress = progress
+        self.moved = 0
+
+    def __call__(self, shard: Shard, moved: bool) -> None:
+        if moved:
+            self.moved += shard.size or 0
+        if self._progress is not None:
+            self._progress(shard, moved)

@@ -1,0 +1,80 @@
+"""Entries and schemas as a local index keeps them."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from atdata_core.entry import DatasetEntry
+from atdata_core.errors import InvalidRecordError, NotFoundError
+from atdata_core.shard import Shard
+
+_SCHEMA_REF = "atdata://local/schema/"
+
+
+def schema_ref(name: str, version: str) -> str:
+    """The reference of a schema in a local index, ``atdata://local/schema/Name@1.0.0``."""
+    return f"{_SCHEMA_REF}{name}@{version}"
+
+
+def parse_schema_ref(ref: str) -> str:
+    """``Name@version`` of a reference; raises `NotFoundError` for one that is not local."""
+    label = ref.removeprefix(_SCHEMA_REF)
+    name, _, version = label.partition("@")
+    if label == ref or not name.isidentifier() or not version:
+        raise NotFoundError(
+            "this index has no such schema", expected=f"{_SCHEMA_REF}Name@1.0.0", got=repr(ref)
+        )
+    return label
+
+
+def entry_to_json(entry: DatasetEntry) -> dict[str, Any]:
+    """An entry as JSON; what it doesn't have is left out."""
+    body: dict[str, Any] = {
+        "name": entry.name,
+        "schema_ref": entry.schema_ref,
+        "schema_cid": entry.schema_cid,
+        "cid": entry.cid,
+        "shards": [
+            {"url": shard.url, "cid": shard.cid, "size": shard.size, "rows": shard.rows}
+            for shard in entry.shards
+        ],
+        "description": entry.description,
+        "tags": list(entry.tags),
+        "license": entry.license,
+        "metadata": dict(entry.metadata),
+        "previous": entry.previous,
+        "created_at": entry.created_at,
+    }
+    return {key: value for key, value in body.items() if value not in (None, [], {})}
+
+
+def entry_from_json(body: Mapping[str, Any], where: str) -> DatasetEntry:
+    """The entry that JSON holds; raises `InvalidRecordError` if it holds none."""
+    try:
+        return DatasetEntry(
+            name=body["name"],
+            schema_ref=body["schema_ref"],
+            shards=tuple(
+                Shard(s["url"], s.get("cid"), s.get("size"), s.get("rows"))
+                for s in body.get("shards", ())
+            ),
+            schema_cid=body.get("schema_cid"),
+            description=body.get("description"),
+            tags=tuple(body.get("tags", ())),
+            license=body.get("license"),
+            metadata=dict(body.get("metadata", {})),
+            previous=body.get("previous"),
+            created_at=body.get("created_at"),
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InvalidRecordError(f"entry is incomplete: {error!r}", where=where) from error
+
+
+def version_key(version: str) -> tuple[int, ...]:
+    """What semantic versions are ordered by."""
+    return tuple(int(part) for part in version.split("."))
+
+
+def now() -> str:
+    """The time, ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

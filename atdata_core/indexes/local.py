@@ -1,0 +1,292 @@
+"""Datasets and schemas in Redis: the team's index. The only module that knows redis.
+
+The keys are those of public ``atdata``, with fields of our own beside its:
+
+- ``LocalDatasetEntry:<id>``: a hash for each entry ever made; the id is the dag-cbor CID of what
+  the entry says;
+- ``LocalSchema:<Name>@<version>``: a schema, as JSON;
+- ``atdata:names``: a hash from each name to the id that it stands for;
+- ``atdata:contents``: a hash from each content CID to the newest id that has it;
+- ``atdata:schemas:<Name>``: the set of a schema's versions.
+
+An entry and the name that points to it are written in one script, which Redis runs atomically.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import msgpack
+
+from atdata_core.cid import cid_to_digest, dag_cbor_cid
+from atdata_core.entry import DatasetEntry
+from atdata_core.errors import (
+    AuthenticationError,
+    ConfigurationError,
+    ConflictError,
+    InvalidRecordError,
+    NotFoundError,
+    ServiceError,
+    UnreachableError,
+)
+from atdata_core.indexes.base import AbstractIndex
+from atdata_core.indexes.codec import (
+    entry_from_json,
+    entry_to_json,
+    now,
+    parse_schema_ref,
+    schema_ref,
+    version_key,
+)
+from atdata_core.schema import Schema
+from atdata_core.sources import DataSource
+from atdata_core.stores.base import AbstractDataStore, Progress
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+_ENTRY = "LocalDatasetEntry:"
+_SCHEMA = "LocalSchema:"
+_NAMES = "atdata:names"
+_CONTENTS = "atdata:contents"
+_VERSIONS = "atdata:schemas:"
+
+# KEYS: names, contents, the entry. ARGV: prefix of entries, name, content CID, id, then the
+# entry's fields and values. A name moves only to an entry that is whole, and the new entry notes
+# the content that the name leaves.
+_PUT_ENTRY = """
+local before = redis.call('HGET', KEYS[1], ARGV[2])
+if redis.call('EXISTS', KEYS[3]) == 0 then
+  redis.call('HSET', KEYS[3], unpack(ARGV, 5))
+  local left = before and redis.call('HGET', ARGV[1] .. before, 'content_cid')
+  if left and left ~= ARGV[3] then redis.call('HSET', KEYS[3], 'previous', left) end
+end
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[2], ARGV[3], ARGV[4]) end
+redis.call('HSET', KEYS[1], ARGV[2], ARGV[4])
+"""
+
+# KEYS: the schema, the versions of its name. ARGV: JSON, version. Answers what is there already.
+_PUT_SCHEMA = """
+local there = redis.call('GET', KEYS[1])
+if there then return there end
+redis.call('SET', KEYS[1], ARGV[1])
+redis.call('SADD', KEYS[2], ARGV[2])
+return false
+"""
+
+
+class LocalIndex(AbstractIndex):
+    """Datasets and schemas in Redis.
+
+    Args:
+        redis: A client (with ``decode_responses=False``) or a URL; by default
+            ``ATDATA_REDIS_URL``.
+        data_store: Where the shards of inserted datasets are put, as `S3DataStore`; None: they
+            stay where they are.
+    """
+
+    def __init__(
+        self,
+        redis: "Redis | str | None" = None,
+        data_store: AbstractDataStore | None = None,
+    ) -> None:
+        super().__init__(data_store)
+        found = redis or os.environ.get("ATDATA_REDIS_URL")
+        if not found:
+            raise ConfigurationError(
+                "the team index has no Redis",
+                expected="redis=… or the environment variable ATDATA_REDIS_URL",
+            )
+        self._given = found
+        self._connected: Redis | None = None
+
+    @property
+    def redis(self) -> "Redis":
+        """The client; made when it is first needed, one a process."""
+        if self._connected is None:
+            from redis import Redis
+
+            if isinstance(self._given, str):
+                try:
+                    self._connected = Redis.from_url(self._given, socket_connect_timeout=10)
+                except ValueError as error:
+                    raise ConfigurationError(
+                        f"text is not the URL of a Redis: {error}", where="ATDATA_REDIS_URL"
+                    ) from error
+            else:
+                self._connected = self._given
+        return self._connected
+
+    def get_dataset(self, ref: str) -> DatasetEntry:
+        """The entry of a name, or of a content CID."""
+        with _translated(self._where):
+            key = self.redis.hget(_NAMES, ref) or self.redis.hget(_CONTENTS, ref)
+            fields = self.redis.hgetall(_ENTRY + _str(key)) if key else None
+        if not fields:
+            raise NotFoundError("the team index has no such dataset", where=self._where, got=ref)
+        return _entry(fields, ref)
+
+    def list_datasets(self) -> list[DatasetEntry]:
+        """The entries that names stand for, by name."""
+        with _translated(self._where):
+            names = sorted(self.redis.hgetall(_NAMES).items())
+            pipeline = self.redis.pipeline(transaction=False)
+            for _, key in names:
+                pipeline.hgetall(_ENTRY + _str(key))
+            return [
+                _entry(fields, _str(name))
+                for (name, _), fields in zip(names, pipeline.execute(), strict=True)
+                if fields
+            ]
+
+    def load_schema(self, ref: str) -> Schema:
+        """The schema of a reference ``atdata://local/schema/Name@1.0.0``."""
+        with _translated(self._where):
+            text = self.redis.get(_SCHEMA + parse_schema_ref(ref))
+        if text is None:
+            raise NotFoundError("the team index has no such schema", where=self._where, got=ref)
+        return _schema(text, ref)
+
+    def list_schemas(self) -> list[dict[str, Any]]:
+        """All schemas, by name and version."""
+        with _translated(self._where):
+            keys = sorted(self.redis.scan_iter(match=_SCHEMA + "*", count=1000))
+            texts = self.redis.mget(keys) if keys else []
+        return [_schema(text, "schema").to_json() for text in texts if text is not None]
+
+    def versions_of(self, name: str) -> list[Schema]:
+        """The registered schemas of a name, oldest version first."""
+        with _translated(self._where):
+            versions = sorted(map(_str, self.redis.smembers(_VERSIONS + name)), key=version_key)
+            texts = self.redis.mget([f"{_SCHEMA}{name}@{v}" for v in versions]) if versions else []
+        return [_schema(text, name) for text in texts if text is not None]
+
+    def put_schema(self, schema: Schema) -> str:
+        """Registers a schema at its version."""
+        ref = schema_ref(schema.name, schema.version)
+        with _translated(self._where):
+            there = self.redis.eval(
+                _PUT_SCHEMA,
+                2,
+                f"{_SCHEMA}{schema.name}@{schema.version}",
+                _VERSIONS + schema.name,
+                json.dumps(schema.to_json()),
+                schema.version,
+            )
+        if there:
+            known = _schema(there, ref)
+            if known.cid != schema.cid:
+                raise ConflictError(
+                    "this version of the schema is registered with other content",
+                    where=ref,
+                    expected=str(known),
+                    got=str(schema),
+                    remedy="Give the changed type a new version",
+                )
+        return ref
+
+    def _find_equal(self, draft: DatasetEntry) -> DatasetEntry | None:
+        try:
+            found = self.get_dataset(draft.name)
+        except NotFoundError:
+            return None
+        if not found.says_the_same(draft):
+            return None
+        if self.data_store is None:
+            return found if found.data_urls == draft.data_urls else None
+        placed = (self.data_store.find_shard(shard, draft.name) for shard in found.shards)
+        return found if all(placed) else None
+
+    def _put_entry(self, draft: DatasetEntry, source: DataSource, moved: Progress) -> DatasetEntry:  # noqa: ARG002
+        entry = draft.replace(created_at=now())
+        said = entry_to_json(draft)
+        key = dag_cbor_cid({**said, "metadata": json.dumps(said.get("metadata"), sort_keys=True)})
+        fields: dict[str, str | bytes] = {
+            "name": entry.name,
+            "schema_ref": entry.schema_ref,
+            "data_urls": msgpack.packb(entry.data_urls),
+            "cid": key,
+            "metadata": msgpack.packb({**_checksums(entry), **entry.metadata}),
+            "content_cid": entry.cid or "",
+            "entry": json.dumps(entry_to_json(entry)),
+        }
+        flat = [part for pair in fields.items() for part in pair]
+        with _translated(self._where):
+            self.redis.eval(
+                _PUT_ENTRY,
+                3,
+                _NAMES,
+                _CONTENTS,
+                _ENTRY + key,
+                _ENTRY,
+                entry.name,
+                entry.cid or "",
+                key,
+                *flat,
+            )
+        return self.get_dataset(entry.name)
+
+    @property
+    def _where(self) -> str:
+        options = self.redis.connection_pool.connection_kwargs
+        place = options.get("path") or f"{options.get('host')}:{options.get('port')}"
+        return f"Redis at {place}"
+
+    def __getstate__(self) -> dict[str, Any]:
+        if not isinstance(self._given, str):
+            raise TypeError("a LocalIndex made from a client can't be pickled; make it from a URL")
+        return {**self.__dict__, "_connected": None}
+
+    def __repr__(self) -> str:
+        return f"LocalIndex({self._where}, data_store={self.data_store!r})"
+
+
+def _checksums(entry: DatasetEntry) -> dict[str, Any]:
+    # As public atdata keeps them: SHA-256 in hex, by address.
+    found = {s.url: cid_to_digest(s.cid).hex() for s in entry.shards if s.cid is not None}
+    return {"checksums": found} if found else {}
+
+
+def _entry(fields: Mapping[Any, Any], where: str) -> DatasetEntry:
+    try:
+        entry = entry_from_json(json.loads(fields[b"entry"]), where)
+    except (KeyError, ValueError) as error:
+        if isinstance(error, InvalidRecordError):
+            raise
+        raise InvalidRecordError(f"entry can't be read: {error!r}", where=where) from error
+    previous = fields.get(b"previous")
+    return entry if previous is None else entry.replace(previous=_str(previous))
+
+
+def _schema(text: Any, where: str) -> Schema:
+    try:
+        body = json.loads(text)
+    except ValueError as error:
+        raise InvalidRecordError(f"schema is not JSON: {error}", where=where) from error
+    return Schema.from_json(body, where)
+
+
+def _str(data: Any) -> str:
+    return data.decode("utf-8") if isinstance(data, bytes) else str(data)
+
+
+@contextlib.contextmanager
+def _translated(where: str) -> Iterator[None]:
+    from redis import exceptions
+
+    try:
+        yield
+    except exceptions.AuthenticationError as error:
+        raise AuthenticationError(
+            str(error), where=where, remedy="Check the password in ATDATA_REDIS_URL"
+        ) from error
+    except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
+        raise UnreachableError(
+            f"no answer from Redis: {error}",
+            where=where,
+            remedy="Is it running, and is ATDATA_REDIS_URL right?",
+        ) from error
+    except exceptions.RedisError as error:
+        raise ServiceError(f"Redis refused: {error}", where=where) from error

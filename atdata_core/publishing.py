@@ -1,0 +1,422 @@
+"""Writing schemas and datasets into an account's repository, and reading anybody's.
+
+A record's key is made of its content, so publishing the same thing twice finds the record that is
+there. Blobs are uploaded first, the record that names them is written last.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from atdata_core.atproto.client import AtmosphereClient, Record
+from atdata_core.atproto.records import (
+    DATASET_TYPE,
+    SCHEMA_TYPE,
+    blob_storage,
+    dataset_record,
+    external_storage,
+    parse_dataset,
+    parse_schema,
+    record_key,
+    schema_record,
+    storage_type,
+)
+from atdata_core.atproto.uri import AtUri
+from atdata_core.cid import raw_cid
+from atdata_core.dataset import Dataset, known_dataset
+from atdata_core.entry import DatasetEntry
+from atdata_core.errors import ConfigurationError, ConflictError, NotFoundError, SchemaError
+from atdata_core.schema import Schema
+from atdata_core.shard import Shard
+from atdata_core.sources import DataSource, VerifiedSource
+from atdata_core.stores import open_source
+from atdata_core.stores.base import Progress
+from atdata_core.stores.pds import SHARD_MIME_TYPE, PDSBlobStore
+
+_log = logging.getLogger(__name__)
+
+
+class SchemaPublisher:
+    """Publishes sample types as records.
+
+    Args:
+        client: The account, logged in.
+    """
+
+    def __init__(self, client: AtmosphereClient) -> None:
+        self._client = client
+
+    def publish(
+        self,
+        sample_type: type | Schema,
+        *,
+        name: str | None = None,
+        version: str = "1.0.0",
+        description: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        rkey: str | None = None,
+    ) -> AtUri:
+        """The record of a sample type: the one that is there, or a new one.
+
+        Args:
+            sample_type: A packable type, or its schema (then `name` and `version` are its own).
+            name: Another name than the type's own.
+            version: A semantic version.
+            description: By default the type's docstring.
+            metadata: Whatever else belongs to it.
+            rkey: The record's key; by default one made of the content.
+
+        Raises:
+            SchemaError: The type can't be described.
+            ConflictError: There is another record of this `rkey`.
+        """
+        schema = sample_type
+        if not isinstance(schema, Schema):
+            schema = Schema.of(schema, name=name, version=version, description=description)
+        record = schema_record(schema, metadata)
+        return _create_once(self._client, SCHEMA_TYPE, record, rkey)
+
+
+class SchemaLoader:
+    """Reads schema records, the account's own and others'.
+
+    Args:
+        client: For the account whose records `list_all` lists by default.
+    """
+
+    def __init__(self, client: AtmosphereClient) -> None:
+        self._client = client
+
+    def get(self, uri: str | AtUri) -> Record:
+        """The record at an AT URI: a dict, with `uri` and `cid` beside its fields."""
+        record = self._client.get_record(uri)
+        parse_schema(record)
+        return record
+
+    def load(self, uri: str | AtUri, cid: str | None = None) -> Schema:
+        """The schema at an AT URI.
+
+        Args:
+            uri: The record's address.
+            cid: The CID that the record must have, where a strongRef recorded one.
+        """
+        return parse_schema(self._client.get_record(uri, cid))
+
+    def list_all(self, repo: str | None = None, limit: int | None = 100) -> list[Record]:
+        """An account's schema records, newest key first."""
+        return list(self._client.iter_records(SCHEMA_TYPE, repo=repo, limit=limit))
+
+
+class DatasetPublisher:
+    """Publishes datasets as records.
+
+    Args:
+        client: The account, logged in.
+    """
+
+    def __init__(self, client: AtmosphereClient) -> None:
+        self._client = client
+
+    def publish(
+        self,
+        dataset: Dataset[Any],
+        *,
+        name: str,
+        schema_uri: str | None = None,
+        description: str | None = None,
+        tags: Sequence[str] = (),
+        license: str | None = None,  # noqa: A002 - the record's own word
+        schema_version: str = "1.0.0",
+        rkey: str | None = None,
+    ) -> AtUri:
+        """The record of a dataset whose shards lie at public addresses.
+
+        The schema is published too, unless `schema_uri` names its record.
+
+        Raises:
+            ConfigurationError: A shard lies on this machine; `AtmosphereIndex` with a
+                `PDSBlobStore` uploads such.
+        """
+        uri = schema_uri or SchemaPublisher(self._client).publish(
+            dataset.sample_type, version=schema_version
+        )
+        entry = DatasetEntry(
+            name=name,
+            schema_ref=str(uri),
+            shards=dataset.shards,
+            schema_cid=dataset.schema.cid,
+            description=description,
+            tags=tuple(tags),
+            license=license,
+        )
+        return AtUri.parse(str(self.publish_external(entry, rkey=rkey).uri))
+
+    def publish_with_urls(
+        self,
+        urls: Sequence[str],
+        schema_uri: str,
+        *,
+        name: str,
+        description: str | None = None,
+        tags: Sequence[str] = (),
+        license: str | None = None,  # noqa: A002
+        metadata: Mapping[str, Any] | None = None,
+        rkey: str | None = None,
+    ) -> AtUri:
+        """The record of a dataset that lies at these addresses; nobody looks whether it does.
+
+        Args:
+            urls: ``https://…`` or ``s3://…``, braces allowed.
+            schema_uri: The AT URI of the schema's record.
+            name: The dataset's name.
+            description: For people.
+            tags: Words to find it by.
+            license: An SPDX identifier.
+            metadata: Whatever else belongs to it.
+            rkey: The record's key; by default one made of the content.
+        """
+        entry = DatasetEntry(
+            name=name,
+            schema_ref=schema_uri,
+            shards=(),
+            description=description,
+            tags=tuple(tags),
+            license=license,
+            metadata=metadata or {},
+        )
+        _check_public(urls)
+        record = dataset_record(entry, external_storage(urls), self._cid_of(schema_uri))
+        return _create_once(self._client, DATASET_TYPE, record, rkey)
+
+    def publish_with_blobs(
+        self,
+        blobs: Sequence[bytes],
+        schema_uri: str,
+        *,
+        name: str,
+        description: str | None = None,
+        tags: Sequence[str] = (),
+        license: str | None = None,  # noqa: A002
+        metadata: Mapping[str, Any] | None = None,
+        mime_type: str = SHARD_MIME_TYPE,
+        rkey: str | None = None,
+    ) -> AtUri:
+        """The record of a dataset whose shards are given as bytes and uploaded as blobs."""
+        shards = tuple(Shard("", raw_cid(blob), len(blob)) for blob in blobs)
+        for blob, shard in zip(blobs, shards, strict=True):
+            self._client.upload_blob(blob, mime_type, cid=shard.cid)
+        entry = DatasetEntry(
+            name=name,
+            schema_ref=schema_uri,
+            shards=shards,
+            schema_cid=SchemaLoader(self._client).load(schema_uri).cid,
+            description=description,
+            tags=tuple(tags),
+            license=license,
+            metadata=metadata or {},
+        )
+        storage = blob_storage(shards, mime_type)
+        record = dataset_record(entry, storage, self._cid_of(schema_uri))
+        return _create_once(self._client, DATASET_TYPE, record, rkey)
+
+    def find_blobs(self, entry: DatasetEntry) -> DatasetEntry | None:
+        """The record that says what `entry` says, with its shards as blobs of this account."""
+        record = self._blob_record(entry)
+        return _find(self._client, DATASET_TYPE, record_key(record))
+
+    def publish_blobs(
+        self, entry: DatasetEntry, source: DataSource, progress: Progress | None = None
+    ) -> DatasetEntry:
+        """Uploads an entry's shards as blobs, then writes the record that names them.
+
+        Blobs that the PDS dropped before the record was written are uploaded again, once.
+
+        Args:
+            entry: What the record says; CID and size of each shard are known.
+            source: Where the shards are read.
+            progress: Told of each shard.
+
+        Raises:
+            TooLargeError: A shard is larger than the PDS takes; nothing was uploaded.
+            IntegrityError: A shard's bytes aren't those of its CID.
+        """
+        record = self._blob_record(entry)
+        store = PDSBlobStore(self._client)
+        for attempt in range(2):
+            store.copy_shards(source, entry.shards, prefix=entry.name, progress=progress)
+            try:
+                uri = _create_once(self._client, DATASET_TYPE, self._with_previous(record, entry))
+                break
+            except NotFoundError:
+                if attempt:
+                    raise
+                _log.warning("%s: the PDS dropped blobs before their record came", entry.name)
+        return parse_dataset(self._client.get_record(uri))
+
+    def publish_external(self, entry: DatasetEntry, rkey: str | None = None) -> DatasetEntry:
+        """Writes the record of an entry whose shards lie at public addresses."""
+        _check_public(entry.data_urls)
+        record = dataset_record(
+            entry, external_storage(entry.data_urls), self._cid_of(entry.schema_ref)
+        )
+        key = rkey or record_key(record)
+        found = _find(self._client, DATASET_TYPE, key) if rkey is None else None
+        if found is not None:
+            return found
+        uri = _create_once(self._client, DATASET_TYPE, self._with_previous(record, entry), key)
+        return parse_dataset(self._client.get_record(uri))
+
+    def _blob_record(self, entry: DatasetEntry) -> dict[str, Any]:
+        for shard in entry.shards:
+            if shard.size is not None and shard.size > self._client.max_blob_bytes:
+                raise self._client.too_large(shard.size, f"{entry.name}, shard {shard.url}")
+        store = PDSBlobStore(self._client)
+        placed = entry.replace(shards=tuple(map(store.placed, entry.shards)))
+        storage = blob_storage(placed.shards, SHARD_MIME_TYPE)
+        return dataset_record(placed, storage, self._cid_of(entry.schema_ref))
+
+    def _with_previous(self, record: dict[str, Any], entry: DatasetEntry) -> dict[str, Any]:
+        for old in self._client.iter_records(DATASET_TYPE):
+            if old.get("name") == entry.name:
+                return {**record, "previous": old.strong_ref()}
+        return record
+
+    def _cid_of(self, schema_uri: str) -> str:
+        return SchemaLoader(self._client).get(schema_uri).cid
+
+
+class DatasetLoader:
+    """Reads dataset records, the account's own and others'.
+
+    Args:
+        client: For the account whose records `list_all` lists by default.
+    """
+
+    def __init__(self, client: AtmosphereClient) -> None:
+        self._client = client
+
+    def get(self, uri: str | AtUri) -> Record:
+        """The record at an AT URI: a dict, with `uri` and `cid` beside its fields."""
+        record = self._client.get_record(uri)
+        parse_dataset(record)
+        return record
+
+    def entry(self, uri: str | AtUri) -> DatasetEntry:
+        """The dataset that the record at an AT URI describes."""
+        return parse_dataset(self._client.get_record(uri))
+
+    def list_all(self, repo: str | None = None, limit: int | None = 100) -> list[Record]:
+        """An account's dataset records, newest key first."""
+        return list(self._client.iter_records(DATASET_TYPE, repo=repo, limit=limit))
+
+    def get_storage_type(self, uri: str | AtUri) -> str:
+        """``blobs`` or ``external``."""
+        return storage_type(self.get(uri))
+
+    def get_urls(self, uri: str | AtUri) -> list[str]:
+        """The addresses of a dataset's shards, in order."""
+        return self.entry(uri).data_urls
+
+    def get_blobs(self, uri: str | AtUri) -> list[dict[str, Any]]:
+        """The blob objects of a dataset's shards, in order; `ConfigurationError` if it has none."""
+        record = self.get(uri)
+        if storage_type(record) != "blobs":
+            raise ConfigurationError("dataset's shards are no blobs", where=str(uri))
+        blobs: list[dict[str, Any]] = record["storage"]["blobs"]
+        return blobs
+
+    def get_blob_urls(self, uri: str | AtUri) -> list[str]:
+        """The addresses under which anybody can fetch a dataset's blobs with HTTP, in order."""
+        self.get_blobs(uri)
+        store = PDSBlobStore(self._client)
+        return [store.read_url(url) for url in self.get_urls(uri)]
+
+    def get_metadata(self, uri: str | AtUri) -> dict[str, Any]:
+        """What else belongs to a dataset."""
+        return dict(self.entry(uri).metadata)
+
+    def to_dataset(self, uri: str | AtUri, sample_type: type | None = None) -> Dataset[Any]:
+        """The dataset at an AT URI, every shard verified before a sample of it is handed out.
+
+        Args:
+            uri: The record's address.
+            sample_type: The type to read into; by default one built from the schema's record.
+
+        Raises:
+            SchemaError: `sample_type` is not what the dataset's schema says.
+        """
+        record = self._client.get_record(uri)
+        entry = parse_dataset(record)
+        # The strongRef holds the schema to what it was when the dataset was published.
+        pinned = record.get("schema") or {}
+        schema = SchemaLoader(self._client).load(entry.schema_ref, pinned.get("cid"))
+        if entry.schema_cid not in (None, schema.cid):
+            raise SchemaError(
+                "schema record describes another type than the dataset's",
+                where=entry.schema_ref,
+                expected=entry.schema_cid,
+                got=schema.cid,
+            )
+        found = check_type(schema, sample_type, str(uri))
+        return known_dataset(open_source(entry.data_urls), entry.shards, found)
+
+
+def check_type(schema: Schema, sample_type: type | None, where: str) -> type:
+    """`sample_type`, if its fields are those of a dataset's schema; the schema's own for None.
+
+    Raises:
+        SchemaError: They aren't.
+    """
+    if sample_type is None:
+        return schema.to_type()
+    wanted = Schema.of(sample_type)
+    if not wanted.same_fields(schema):
+        raise SchemaError(
+            f"dataset's samples are not of type {sample_type.__name__}",
+            where=where,
+            expected=str(wanted),
+            got=str(schema),
+        )
+    return sample_type
+
+
+def raw_source(dataset: Dataset[Any]) -> DataSource:
+    """Where a dataset's bytes come from, unverified: for copying, which verifies on arrival."""
+    source = dataset.source
+    return source.source if isinstance(source, VerifiedSource) else source
+
+
+def _create_once(
+    client: AtmosphereClient,
+    collection: str,
+    record: Mapping[str, Any],
+    rkey: str | None = None,
+) -> AtUri:
+    key = rkey or record_key(record)
+    try:
+        return client.create_record(collection, record, rkey=key)
+    except ConflictError as error:
+        uri = AtUri(client.did, collection, key)
+        if record_key(client.get_record(uri)) == record_key({**record, "$type": collection}):
+            return uri
+        raise ConflictError(
+            "another record has this key", where=str(uri), remedy="Choose another rkey"
+        ) from error
+
+
+def _find(client: AtmosphereClient, collection: str, key: str) -> DatasetEntry | None:
+    try:
+        return parse_dataset(client.get_record(AtUri(client.did, collection, key)))
+    except NotFoundError:
+        return None
+
+
+def _check_public(urls: Sequence[str]) -> None:
+    for url in urls:
+        if url.partition("://")[0] not in ("https", "s3"):
+            raise ConfigurationError(
+                "address is of no use to others and must not stand in a public record",
+                expected="https:// or s3://",
+                got=repr(url),
+                remedy="Publish with data_store=PDSBlobStore(client), or copy the shards to S3",
+            )

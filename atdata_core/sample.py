@@ -1,0 +1,231 @@
+"""A sample: a dataclass that becomes bytes and comes back equal.
+
+A sample's bytes are one msgpack map, its fields in the order of their definition, so equal samples
+have equal bytes. `atdata_core.fields` says how each value is written.
+"""
+
+import dataclasses
+from abc import ABC
+from collections.abc import Sequence
+from typing import Any, Generic, Self, TypeVar, dataclass_transform
+
+import msgpack
+import numpy as np
+
+from atdata_core.errors import SampleError
+from atdata_core.fields import Field, fields_of
+
+T = TypeVar("T")
+
+_MAX_ITEMS = 1_000_000
+
+
+def pack(sample: object, where: str = "sample") -> bytes:
+    """The bytes of a sample.
+
+    Args:
+        sample: An instance of a packable type.
+        where: How errors name the sample.
+
+    Raises:
+        SampleError: A value doesn't fit its field.
+        SchemaError: The sample's type is not packable.
+    """
+    values = {
+        field.name: field.encode(getattr(sample, field.name), where)
+        for field in fields_of(type(sample))
+    }
+    packed: bytes = msgpack.packb(values, use_bin_type=True)
+    return packed
+
+
+def unpack(sample_type: type[T], data: bytes, where: str = "sample") -> T:
+    """The sample that `data` holds.
+
+    Args:
+        sample_type: A packable type.
+        data: What `pack` gave.
+        where: How errors name the sample.
+
+    Raises:
+        SampleError: The bytes are no msgpack map, a field is missing, unknown or twice there, or
+            a value doesn't fit its field.
+    """
+    found = _unpack_map(data, where)
+    values: dict[str, Any] = {}
+    fields = fields_of(sample_type)
+    for field in fields:
+        if field.name in found:
+            values[field.name] = field.decode(found.pop(field.name), where)
+        elif not field.has_default:
+            raise _missing(field, fields, where)
+    if found:
+        raise SampleError(
+            "sample has unknown fields",
+            where=where,
+            expected=", ".join(f.name for f in fields),
+            got=", ".join(map(repr, found)),
+        )
+    return sample_type(**values)
+
+
+def _unpack_map(data: bytes, where: str) -> dict[str, Any]:
+    try:
+        pairs = msgpack.unpackb(
+            data,
+            object_pairs_hook=_unique,
+            ext_hook=_refuse_ext,
+            max_array_len=_MAX_ITEMS,
+            max_map_len=_MAX_ITEMS,
+            strict_map_key=True,
+        )
+    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+        raise SampleError(
+            f"bytes are not a msgpack map: {error or type(error).__name__}",
+            where=where,
+            got=f"{len(data)} bytes, {data[:8]!r}…",
+        ) from error
+    if not isinstance(pairs, dict):
+        raise SampleError(
+            "bytes are not a sample",
+            where=where,
+            expected="a msgpack map",
+            got=type(pairs).__name__,
+        )
+    return pairs
+
+
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a key stands twice in one map")
+    return found
+
+
+def _refuse_ext(code: int, _data: bytes) -> Any:
+    raise ValueError(f"msgpack extension type {code} is not part of the format")
+
+
+def _missing(field: Field, fields: Sequence[Field], where: str) -> SampleError:
+    return SampleError(
+        f"field {field.name!r} is missing",
+        where=where,
+        expected=", ".join(f.name for f in fields),
+    )
+
+
+class PackableSample(ABC):  # noqa: B024 - abstract by having no fields
+    """What every packable type offers besides its fields.
+
+    `packable` registers a class as a virtual subclass of this one and gives it these methods, so
+    that a sample type stays a plain dataclass.
+    """
+
+    @property
+    def packed(self) -> bytes:
+        """The sample's bytes."""
+        return pack(self)
+
+    @property
+    def as_wds(self) -> dict[str, Any]:
+        """The sample as ``webdataset.TarWriter`` takes it: ``{"msgpack": bytes}``.
+
+        A key is for the writer of a shard to give, since only he knows which are taken:
+        ``sink.write({**sample.as_wds, "__key__": f"{i:06d}"})``.
+        """
+        return {"msgpack": pack(self)}
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """The sample that `data` holds; raises `SampleError` if they hold none of this type."""
+        return unpack(cls, data)
+
+    @classmethod
+    def from_data(cls, data: dict[str, Any]) -> Self:
+        """The sample with these field values; raises `SampleError` if one doesn't fit."""
+        try:
+            sample = cls(**data)
+        except TypeError as error:
+            raise SampleError(f"values don't make a sample: {error}", where=cls.__name__) from error
+        pack(sample)
+        return sample
+
+
+@dataclass_transform(eq_default=False)
+def packable(cls: type[T]) -> type[T]:
+    """Makes a class with annotated fields a sample type.
+
+    The class becomes a dataclass (if it isn't one), compares by content, arrays included, and
+    gains what `PackableSample` offers. Annotations are looked at when the type is first used, so
+    names that are defined later in the module work::
+
+        @packable
+        class Digit:
+            image: NDArray[np.uint8]
+            label: int
+    """
+    if "__dataclass_fields__" not in cls.__dict__:
+        cls = dataclasses.dataclass(eq=False)(cls)
+    members: dict[str, Any] = {
+        "packed": PackableSample.__dict__["packed"],
+        "as_wds": PackableSample.__dict__["as_wds"],
+        "from_bytes": PackableSample.__dict__["from_bytes"],
+        "from_data": PackableSample.__dict__["from_data"],
+        "__eq__": _equal,
+        "__hash__": None,
+    }
+    for name, member in members.items():
+        setattr(cls, name, member)
+    PackableSample.register(cls)
+    return cls
+
+
+def _equal(self: object, other: object) -> Any:
+    # Equal samples are those with equal bytes: arrays compare by value, and NaN equals itself.
+    return pack(self) == pack(other) if type(self) is type(other) else NotImplemented
+
+
+class SampleBatch(Generic[T]):
+    """Several samples as one: a field of the batch holds that field of all samples.
+
+    Arrays come stacked along a new first axis, everything else as a list::
+
+        batch.image  # ndarray, shape (n, 8, 8)
+        batch.label  # list of n ints
+
+    Args:
+        samples: The samples, all of `sample_type`.
+        sample_type: Their type.
+    """
+
+    def __init__(self, samples: Sequence[T], sample_type: type[T]) -> None:
+        self.samples = list(samples)
+        self.sample_type = sample_type
+        self._columns: dict[str, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in {f.name for f in fields_of(self.sample_type)}:
+            raise AttributeError(f"{self.sample_type.__name__} has no field {name!r}")
+        if name not in self._columns:
+            self._columns[name] = self._column(name)
+        return self._columns[name]
+
+    def _column(self, name: str) -> Any:
+        values = [getattr(sample, name) for sample in self.samples]
+        if not values or not all(isinstance(value, np.ndarray) for value in values):
+            return values
+        shapes = {value.shape for value in values}
+        if len(shapes) > 1:
+            raise SampleError(
+                f"arrays of field {name!r} have different shapes and can't be stacked",
+                where=f"batch of {len(self)} {self.sample_type.__name__}",
+                got=", ".join(map(str, sorted(shapes))),
+                remedy=f"Take them one by one: [s.{name} for s in batch.samples]",
+            )
+        return np.stack(values)
+
+    def __repr__(self) -> str:
+        return f"SampleBatch[{self.sample_type.__name__}]({len(self)} samples)"
