@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike, fspath
 from typing import Any, Generic, TypeVar, cast, overload
 
+from atdata_core.entry import DatasetEntry
 from atdata_core.errors import SchemaError
 from atdata_core.sample import SampleBatch
 from atdata_core.schema import Schema
@@ -45,6 +46,9 @@ class Dataset(Generic[T]):
         source: DataSource | str | PathLike[str] | Sequence[str],
         sample_type: type[T] | None = None,
     ) -> None:
+        self.entry: DatasetEntry | None = None
+        """What an index says of the dataset, if it was opened through one."""
+        self._schema: Schema | None = None
         self._sample_type = sample_type
         if isinstance(source, (str, PathLike)):
             self.source: DataSource = FileSource(expand(fspath(source)))
@@ -72,8 +76,8 @@ class Dataset(Generic[T]):
 
     @property
     def schema(self) -> Schema:
-        """What the samples are."""
-        return Schema.of(self.sample_type)
+        """What the samples are: as it is registered, if the dataset was opened through an index."""
+        return self._schema or Schema.of(self.sample_type)
 
     def list_shards(self) -> list[str]:
         """The addresses of the shards, in order."""
@@ -188,9 +192,21 @@ class Dataset(Generic[T]):
         return Iteration(lambda: _batches(start(), batch_size, self.sample_type))
 
 
-def known_dataset(source: DataSource, shards: Sequence[Shard], sample_type: type[T]) -> Dataset[T]:
-    """A dataset whose shards an index has told of: verified on reading, counted without it."""
-    return Dataset(VerifiedSource(source, shards), sample_type)
+def listed_dataset(
+    entry: DatasetEntry, schema: Schema, source: DataSource, sample_type: type[T]
+) -> Dataset[T]:
+    """A dataset that an index lists: verified when it is read, counted without reading.
+
+    Args:
+        entry: What the index says of it.
+        schema: Its schema, as it is registered.
+        source: Where its shards are read.
+        sample_type: The type to read into.
+    """
+    dataset = Dataset(VerifiedSource(source, entry.shards), sample_type)
+    dataset.entry = entry
+    dataset._schema = schema
+    return dataset
 
 
 def _batches(samples: Iterator[T], size: int, sample_type: type[T]) -> Iterator[SampleBatch[T]]:

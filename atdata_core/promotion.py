@@ -6,7 +6,6 @@ from atdata_core.atproto.client import AtmosphereClient
 from atdata_core.entry import DatasetEntry
 from atdata_core.indexes.atmosphere import AtmosphereIndex
 from atdata_core.indexes.base import AbstractIndex, Insertion
-from atdata_core.publishing import raw_source
 from atdata_core.stores.base import AbstractDataStore, Progress
 
 
@@ -39,14 +38,15 @@ def promote_to_atmosphere(
     Returns:
         The AT URI of the record.
     """
-    changed = entry.replace(
-        name=name or entry.name,
-        description=description or entry.description,
-        tags=tuple(entry.tags if tags is None else tags),
-        license=license or entry.license,
-    )
     target = AtmosphereIndex(client, data_store=data_store)
-    return str(promote(changed, index, target).entry.uri)
+    record = target.insert_dataset(
+        index.open_dataset(entry),
+        name=name or entry.name,
+        description=description,
+        tags=tags,
+        license=license,
+    )
+    return str(record.uri)
 
 
 def promote(
@@ -55,7 +55,7 @@ def promote(
     target: AbstractIndex,
     progress: Progress | None = None,
 ) -> Insertion:
-    """Lists a dataset of one index in another, with its schema and at its schema's version.
+    """Lists a dataset of one index in another, with all that is said of it.
 
     Args:
         entry: The dataset.
@@ -63,15 +63,4 @@ def promote(
         target: The index that shall.
         progress: Told of each shard.
     """
-    dataset = origin.open_dataset(entry)
-    schema = origin.load_schema(entry.schema_ref)
-    draft = entry.replace(
-        schema_ref=target.put_schema(schema),
-        schema_cid=schema.cid,
-        shards=dataset.shards,
-        uri=None,
-        record_cid=None,
-        previous=None,
-        created_at=None,
-    )
-    return target.place(draft, raw_source(dataset), progress)
+    return target.insert(origin.open_dataset(entry), name=entry.name, progress=progress)

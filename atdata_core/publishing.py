@@ -23,7 +23,7 @@ from atdata_core.atproto.records import (
 )
 from atdata_core.atproto.uri import AtUri
 from atdata_core.cid import raw_cid
-from atdata_core.dataset import Dataset, known_dataset
+from atdata_core.dataset import Dataset, listed_dataset
 from atdata_core.entry import DatasetEntry
 from atdata_core.errors import ConfigurationError, ConflictError, NotFoundError, SchemaError
 from atdata_core.schema import Schema
@@ -358,7 +358,7 @@ class DatasetLoader:
                 got=schema.cid,
             )
         found = check_type(schema, sample_type, str(uri))
-        return known_dataset(open_source(entry.data_urls), entry.shards, found)
+        return listed_dataset(entry, schema, open_source(entry.data_urls), found)
 
 
 def check_type(schema: Schema, sample_type: type | None, where: str) -> type:

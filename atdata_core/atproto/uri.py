@@ -72,7 +72,7 @@ class AtUri:
 
 
 def check_did(text: str) -> str:
-    """`text` itself, if it is a DID by the syntax that all methods share; else `InvalidUriError`."""
+    """`text` itself, if it is a DID by the syntax common to all methods; else `InvalidUriError`."""
     return _check(_DID, text, "a DID, did:plc:… or did:web:…", 2048)
 
 

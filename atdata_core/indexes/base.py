@@ -1,11 +1,12 @@
 """The port `AbstractIndex`: a place where datasets and schemas are listed."""
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from atdata_core.dataset import Dataset, known_dataset
+from atdata_core.dataset import Dataset, listed_dataset
 from atdata_core.entry import DatasetEntry
 from atdata_core.errors import ConfigurationError, SchemaError
 from atdata_core.publishing import check_type, raw_source
@@ -14,6 +15,7 @@ from atdata_core.shard import DEFAULT_MAX_SAMPLES, Shard
 from atdata_core.sources import DataSource
 from atdata_core.stores import open_source
 from atdata_core.stores.base import AbstractDataStore, Progress
+from atdata_core.stores.files import FileDataStore
 
 
 @dataclass(frozen=True)
@@ -157,12 +159,15 @@ class AbstractIndex(ABC):
         name: str,
         schema_ref: str | None = None,
         description: str | None = None,
-        tags: Sequence[str] = (),
+        tags: Sequence[str] | None = None,
         license: str | None = None,  # noqa: A002 - the record's own word
         metadata: Mapping[str, Any] | None = None,
         progress: Progress | None = None,
     ) -> DatasetEntry:
         """Lists a dataset, after copying its shards to `data_store`.
+
+        A dataset that was opened through another index keeps what that one says of it, and its
+        schema keeps its version.
 
         Args:
             ds: The dataset.
@@ -179,41 +184,59 @@ class AbstractIndex(ABC):
             IntegrityError: A shard's bytes aren't those of its CID.
             ServiceError: A server refuses, or isn't reached.
         """
-        ref, schema_cid = self._registered(ds.schema, schema_ref)
+        insertion = self.insert(
+            ds,
+            name=name,
+            schema_ref=schema_ref,
+            description=description,
+            tags=tags,
+            license=license,
+            metadata=metadata,
+            progress=progress,
+        )
+        return insertion.entry
+
+    def insert(
+        self,
+        ds: Dataset[Any],
+        *,
+        name: str,
+        schema_ref: str | None = None,
+        description: str | None = None,
+        tags: Sequence[str] | None = None,
+        license: str | None = None,  # noqa: A002
+        metadata: Mapping[str, Any] | None = None,
+        progress: Progress | None = None,
+    ) -> Insertion:
+        """Does what `insert_dataset` does, and tells what had to be done for it."""
+        known = ds.entry or DatasetEntry(name, "", ())
+        ref, schema_cid = self._registered(ds.schema, schema_ref, keep_version=ds.entry is not None)
         draft = DatasetEntry(
             name=name,
             schema_ref=ref,
             shards=ds.shards,
             schema_cid=schema_cid,
-            description=description,
-            tags=tuple(tags),
-            license=license,
-            metadata=metadata or {},
+            description=known.description if description is None else description,
+            tags=known.tags if tags is None else tuple(tags),
+            license=known.license if license is None else license,
+            metadata=known.metadata if metadata is None else metadata,
         )
-        return self.place(draft, raw_source(ds), progress).entry
-
-    def place(
-        self, draft: DatasetEntry, source: DataSource, progress: Progress | None = None
-    ) -> Insertion:
-        """Lists a dataset whose entry is drafted; `insert_dataset` says how.
-
-        Args:
-            draft: What the entry shall say; its shards as they lie now.
-            source: Where the shards are read.
-            progress: Told of each shard.
-        """
-        found = self._find_equal(draft)
-        if found is not None:
-            return Insertion(found, created=False, moved=0)
         count = _Counter(progress)
+        source = raw_source(ds)
         if self.data_store is not None and not self.moves_shards:
-            shards = self.data_store.copy_shards(
-                source, draft.shards, prefix=draft.name, progress=count
-            )
+            found = self._find_equal(draft)
+            if found is not None:
+                return Insertion(found, created=False, moved=0)
+            shards = self.data_store.copy_shards(source, draft.shards, prefix=name, progress=count)
             draft = draft.replace(shards=tuple(shards))
             source = self.data_store.create_source(draft.data_urls)
-        entry = self._put_entry(draft, source, count)
-        return Insertion(entry, created=True, moved=count.moved)
+        return self._list(draft, source, count)
+
+    def _list(self, draft: DatasetEntry, source: DataSource, count: "_Counter") -> Insertion:
+        found = self._find_equal(draft)
+        if found is not None:
+            return Insertion(found, created=False, moved=count.moved)
+        return Insertion(self._put_entry(draft, source, count), created=True, moved=count.moved)
 
     def write_samples(
         self,
@@ -250,34 +273,37 @@ class AbstractIndex(ABC):
             SampleError: A sample doesn't fit its type; nothing is listed.
         """
         if self.data_store is None:
-            raise ConfigurationError(
-                "index has no data_store to write samples to", where=repr(self)
-            )
+            raise ConfigurationError("index has no data_store to write to", where=repr(self))
         count = _Counter(progress)
         ref, schema_cid = self._registered(Schema.of(sample_type), schema_ref)
-        shards = self.data_store.write_samples(
-            samples,
-            prefix=name,
-            sample_type=sample_type,
-            max_samples=max_samples,
-            max_bytes=max_bytes,
-            progress=count,
-        )
-        draft = DatasetEntry(
-            name=name,
-            schema_ref=ref,
-            shards=tuple(shards),
-            schema_cid=schema_cid,
-            description=description,
-            tags=tuple(tags),
-            license=license,
-            metadata=metadata or {},
-        )
-        found = self._find_equal(draft)
-        if found is not None:
-            return Insertion(found, created=False, moved=count.moved)
-        source = self.data_store.create_source(draft.data_urls)
-        return Insertion(self._put_entry(draft, source, count), created=True, moved=count.moved)
+        limit = self.data_store.max_shard_bytes
+        if limit is not None:
+            max_bytes = min(max_bytes or limit, limit)
+        with contextlib.ExitStack() as stack:
+            store, told = self.data_store, count
+            if self.moves_shards:
+                # Its blobs can't be read back before their record is written, so the shards are
+                # put together on this machine.
+                store, told = FileDataStore(stack.enter_context(store.scratch())), _Counter(None)
+            shards = store.write_samples(
+                samples,
+                prefix=name,
+                sample_type=sample_type,
+                max_samples=max_samples,
+                max_bytes=max_bytes,
+                progress=told,
+            )
+            draft = DatasetEntry(
+                name=name,
+                schema_ref=ref,
+                shards=tuple(shards),
+                schema_cid=schema_cid,
+                description=description,
+                tags=tuple(tags),
+                license=license,
+                metadata=metadata or {},
+            )
+            return self._list(draft, store.create_source(draft.data_urls), count)
 
     def open_dataset(
         self, ref: str | DatasetEntry, sample_type: type | None = None
@@ -295,7 +321,7 @@ class AbstractIndex(ABC):
         entry = ref if isinstance(ref, DatasetEntry) else self.get_dataset(ref)
         schema = self.load_schema(entry.schema_ref)
         sample_type = check_type(schema, sample_type, entry.name)
-        return known_dataset(self._source(entry.shards), entry.shards, sample_type)
+        return listed_dataset(entry, schema, self._source(entry.shards), sample_type)
 
     moves_shards = False
     """Whether `_put_entry` moves the shards itself, since they and the entry are one step."""
@@ -304,10 +330,13 @@ class AbstractIndex(ABC):
         urls = [shard.url for shard in shards]
         return self.data_store.create_source(urls) if self.data_store else open_source(urls)
 
-    def _registered(self, schema: Schema, ref: str | None) -> tuple[str, str]:
+    def _registered(
+        self, schema: Schema, ref: str | None, *, keep_version: bool = False
+    ) -> tuple[str, str]:
         """Reference and content CID of the schema as it is registered here."""
         if ref is None:
-            return self.put_schema(self.with_version(schema)), schema.cid
+            versioned = schema if keep_version else self.with_version(schema)
+            return self.put_schema(versioned), schema.cid
         registered = self.load_schema(ref)
         if not registered.same_fields(schema):
             raise SchemaError(
