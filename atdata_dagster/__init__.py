@@ -1,1 +1,80 @@
-"""x."""
+"""Typed datasets as Dagster assets: local tar shards, a team's Redis and S3, public records.
+
+    import dagster as dg
+    from atdata_dagster import build_definitions, dataset_asset
+
+    @dataset_asset(Digit, promote=("team", "atmosphere"))
+    def digits() -> Iterator[Digit]:
+        yield from read_digits()
+
+    defs = build_definitions(digits)
+
+Names are imported when they are first used, so that importing this package costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from atdata_dagster.assets import DatasetChain, dataset_asset
+    from atdata_dagster.definitions import build_definitions
+    from atdata_dagster.io_managers import (
+        AtmosphereIOManager,
+        DatasetIOManager,
+        LocalIOManager,
+        TeamIOManager,
+    )
+    from atdata_dagster.names import dataset_key, schema_key
+    from atdata_dagster.resources import (
+        AtmosphereResource,
+        LayerResource,
+        LocalResource,
+        TeamResource,
+    )
+    from atdata_dagster.streams import SampleStream
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "AtmosphereIOManager": "io_managers",
+    "AtmosphereResource": "resources",
+    "DatasetChain": "assets",
+    "DatasetIOManager": "io_managers",
+    "LayerResource": "resources",
+    "LocalIOManager": "io_managers",
+    "LocalResource": "resources",
+    "SampleStream": "streams",
+    "TeamIOManager": "io_managers",
+    "TeamResource": "resources",
+    "build_definitions": "definitions",
+    "dataset_asset": "assets",
+    "dataset_key": "names",
+    "schema_key": "names",
+}
+
+__all__ = [
+    "AtmosphereIOManager",
+    "AtmosphereResource",
+    "DatasetChain",
+    "DatasetIOManager",
+    "LayerResource",
+    "LocalIOManager",
+    "LocalResource",
+    "SampleStream",
+    "TeamIOManager",
+    "TeamResource",
+    "build_definitions",
+    "dataset_asset",
+    "dataset_key",
+    "schema_key",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"atdata_dagster.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -97,8 +97,6 @@ def check_handle(text: str) -> str:
 
 def check_nsid(text: str) -> str:
     """`text` itself, if it is an NSID, such as ``com.example.record``; else `InvalidUriError`."""
-    if len(text.rpartition(".")[0]) > 253:
-        raise InvalidUriError("text is not an NSID", got=_short(text))
     return _check(_NSID, text, "an NSID, such as com.example.record", 317)
 
 

@@ -48,7 +48,7 @@ class FileIndex(AbstractIndex):
     def get_dataset(self, ref: str) -> DatasetEntry:
         """The entry of a name, or ``name@cid`` for an earlier version of the content."""
         name, _, cid = ref.partition("@")
-        return self._read(self._folder(name) / f"{cid or 'dataset'}.json")
+        return self._read(self.folder(name) / f"{cid or 'dataset'}.json")
 
     def list_datasets(self) -> list[DatasetEntry]:
         """The entries, by name."""
@@ -112,12 +112,13 @@ class FileIndex(AbstractIndex):
         body["shards"] = [
             {**shard, "url": self._relative(shard["url"])} for shard in body["shards"]
         ]
-        folder = self._folder(draft.name)
+        folder = self.folder(draft.name)
         self._write(folder / f"{entry.cid}.json", body)
         self._write(folder / "dataset.json", body)
         return entry
 
-    def _folder(self, name: str) -> Path:
+    def folder(self, name: str) -> Path:
+        """Where a dataset's shards and entries lie; `NotFoundError` for an impossible name."""
         parts = PurePosixPath(name).parts
         if not parts or ".." in parts or parts[0] == "/" or "\0" in name:
             raise NotFoundError("name can't be one of a local dataset", got=repr(name))

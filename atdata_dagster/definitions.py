@@ -1,0 +1,58 @@
+"""`build_definitions`: chains and resources as one ``Definitions``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from atdata_core import Schema
+from atdata_core.errors import ConfigurationError
+from atdata_dagster.assets import DatasetChain
+from atdata_dagster.io_managers import AtmosphereIOManager, LocalIOManager, TeamIOManager
+
+
+def default_resources() -> dict[str, Any]:
+    """An IO manager a layer, each with what the environment says."""
+    return {
+        "local": LocalIOManager(),
+        "team": TeamIOManager(),
+        "atmosphere": AtmosphereIOManager(),
+    }
+
+
+def build_definitions(
+    *chains: DatasetChain, resources: Mapping[str, Any] | None = None, **options: Any
+) -> dg.Definitions:
+    """The definitions of some datasets.
+
+    Datasets whose samples are of one type share the assets of its schema.
+
+    Args:
+        *chains: What `dataset_asset` gave.
+        resources: In place of, or beside, the layers' IO managers ``local``, ``team`` and
+            ``atmosphere``.
+        **options: Passed on to ``dg.Definitions``: jobs, schedules, sensors, further ``assets``.
+
+    Raises:
+        ConfigurationError: Two sample types have the same name and different fields.
+    """
+    assets: dict[dg.AssetKey, dg.AssetsDefinition] = {}
+    types: dict[str, Schema] = {}
+    for chain in chains:
+        schema = Schema.of(chain.sample_type)
+        known = types.setdefault(schema.name, schema)
+        if known.cid != schema.cid:
+            raise ConfigurationError(
+                "two sample types have the same name and different fields",
+                where=chain.name,
+                expected=str(known),
+                got=str(schema),
+                remedy="Rename one of the two",
+            )
+        for asset in chain.assets:
+            assets.setdefault(asset.key, asset)
+    return dg.Definitions(
+        assets=[*assets.values(), *options.pop("assets", ())],
+        resources={**default_resources(), **(resources or {})},
+        **options,
+    )

@@ -1,0 +1,69 @@
+"""Which asset key stands for which dataset or schema: the only place where names are mapped.
+
+schema/<Type>      team/schema/<Type>      atmosphere/schema/<Type>
+local/<dataset>    team/<dataset>          atmosphere/<dataset>
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import dagster as dg
+
+Layer = Literal["local", "team", "atmosphere"]
+
+LAYERS: tuple[Layer, ...] = ("local", "team", "atmosphere")
+_SCHEMA = "schema"
+
+
+@dataclass(frozen=True)
+class AssetName:
+    """What an asset is: a dataset or a schema, and its name in its layer's index.
+
+    Args:
+        kind: ``dataset`` or ``schema``.
+        name: The name; folders of the key are joined by ``/``.
+    """
+
+    kind: Literal["dataset", "schema"]
+    name: str
+
+
+def dataset_key(name: str, layer: Layer = "local") -> dg.AssetKey:
+    """The asset key of a dataset."""
+    return dg.AssetKey([layer, *name.split("/")])
+
+
+def schema_key(name: str, layer: Layer = "local") -> dg.AssetKey:
+    """The asset key of a schema."""
+    return dg.AssetKey([_SCHEMA, name] if layer == "local" else [layer, _SCHEMA, name])
+
+
+def parse_key(key: dg.AssetKey, partition: str | None = None) -> AssetName:
+    """What an asset key stands for.
+
+    Keys that this package didn't make are datasets, called by their whole path.
+
+    Args:
+        key: The asset key.
+        partition: The partition, which becomes the last part of a dataset's name.
+    """
+    path: Sequence[str] = key.path
+    if len(path) > 1 and path[0] in LAYERS:
+        path = path[1:]
+    if len(path) == 2 and path[0] == _SCHEMA and partition is None:
+        return AssetName("schema", path[1])
+    parts = [*path] if partition is None else [*path, escape_partition(partition)]
+    return AssetName("dataset", "/".join(parts))
+
+
+def escape_partition(key: str) -> str:
+    """A partition key as one part of a name: what could be taken for a path is percent-encoded."""
+    escaped = "".join(_escape(char) for char in key)
+    return escaped.replace(".", "%2E") if set(escaped) == {"."} else escaped
+
+
+def _escape(char: str) -> str:
+    if char.isalnum() or char in "-_.:=|@ ":
+        return char
+    return "".join(f"%{byte:02X}" for byte in char.encode("utf-8"))

@@ -1,0 +1,72 @@
+"""What a step hands to an IO manager, and the Dagster types of datasets."""
+
+import functools
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import dagster as dg
+
+from atdata_core import Dataset, DatasetEntry, Schema
+from atdata_core.shard import DEFAULT_MAX_SAMPLES
+
+
+@dataclass(frozen=True)
+class SampleStream:
+    """Samples to be written as a dataset, one by one, and what is to be said of them.
+
+    An asset that yields a `SampleStream` in a ``dg.Output`` holds no more than one shard at a
+    time, however large the dataset is::
+
+        return dg.Output(SampleStream(Digit, read_digits()))
+
+    Args:
+        sample_type: The packable type of the samples.
+        samples: The samples; a generator will do.
+        description: For people.
+        tags: Words to find the dataset by.
+        license: An SPDX identifier.
+        metadata: Whatever else belongs to it.
+        max_samples: The most samples in a shard.
+        max_bytes: The most bytes in a shard; by default 25 MB, or what the layer takes.
+    """
+
+    sample_type: type
+    samples: Iterable[Any]
+    description: str | None = None
+    tags: tuple[str, ...] = ()
+    license: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    max_samples: int = DEFAULT_MAX_SAMPLES
+    max_bytes: int | None = None
+
+
+class DatasetType(dg.DagsterType):
+    """The Dagster type of ``Dataset[sample_type]``, which tells an IO manager what to read into.
+
+    Args:
+        sample_type: A packable type.
+    """
+
+    def __init__(self, sample_type: type) -> None:
+        self.sample_type = sample_type
+        super().__init__(
+            type_check_fn=lambda _, value: isinstance(value, Dataset),
+            name=f"Dataset_{sample_type.__name__}",
+            description=f"A dataset of {Schema.of(sample_type)}",
+            typing_type=Dataset,
+        )
+
+
+@functools.lru_cache(maxsize=1024)
+def dataset_type(sample_type: type) -> DatasetType:
+    """The one Dagster type of ``Dataset[sample_type]``: Dagster allows no second of its name."""
+    return DatasetType(sample_type)
+
+
+EntryType = dg.DagsterType(
+    type_check_fn=lambda _, value: isinstance(value, DatasetEntry),
+    name="DatasetEntry",
+    description="What an index says of a dataset; none of its data",
+    typing_type=DatasetEntry,
+)
