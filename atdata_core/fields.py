@@ -9,12 +9,14 @@ say; reading also takes the compact form that public ``atdata`` writes since 0.3
 import dataclasses
 import functools
 import io
+import itertools
 import math
+import tokenize
 import types
 import typing
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Union, cast
+from typing import Annotated, Any, Literal, Union, cast
 
 import numpy as np
 from numpy.lib import format as npy
@@ -22,6 +24,18 @@ from numpy.lib import format as npy
 from atdata_core.errors import SampleError, SchemaError
 
 _NPY_MAGIC = b"\x93NUMPY"
+_MAX_NPY_HEADER = 10_000  # what NumPy reads without being told to trust the file
+_HEADER_ERRORS = (
+    *(ValueError, TypeError, IndexError, OverflowError, SyntaxError),
+    *(tokenize.TokenError, RecursionError, MemoryError),
+)
+"""What NumPy raises for a header that isn't one: it reads them as Python."""
+_MANY_DTYPES = {
+    *(np.generic, np.number, np.integer, np.signedinteger, np.unsignedinteger),
+    *(np.inexact, np.floating, np.complexfloating, np.flexible, np.character),
+    *(np.str_, np.bytes_, np.void, np.datetime64, np.timedelta64),
+}
+"""Scalar types that stand for several dtypes, by precision, length, or unit: for none of them."""
 
 
 class _NoDefault:
@@ -264,6 +278,8 @@ def _dtype_name(annotation: Any, where: str) -> str | None:
     scalar = args[0] if args else Any
     if scalar is Any or isinstance(scalar, typing.TypeVar):
         return None
+    if scalar in _MANY_DTYPES:
+        return None
     try:
         dtype = np.dtype(scalar)
         if isinstance(scalar, type) and not issubclass(scalar, np.generic):
@@ -272,12 +288,8 @@ def _dtype_name(annotation: Any, where: str) -> str | None:
         raise SchemaError(
             "array annotation names no NumPy scalar type", where=where, got=str(scalar)
         ) from error
-    # An abstract scalar type such as np.floating stands for several dtypes, so for no one in
-    # particular.
-    if scalar.__subclasses__() and scalar not in (np.str_, np.bytes_, np.void):
-        return None
     check_dtype(dtype, where, SchemaError)
-    return dtype.name if dtype.itemsize else None
+    return dtype.name
 
 
 def _strip_optional(annotation: Any) -> tuple[Any, bool]:
@@ -295,8 +307,9 @@ def check_dtype(
     """Refuses dtypes whose values don't survive as ``.npy`` bytes.
 
     Raises:
-        SampleError: For object dtypes (they would need pickle), for variable-width strings, and
-            for extension dtypes such as bfloat16, which ``.npy`` degrades to raw bytes.
+        SampleError: For object dtypes (they would need pickle), for variable-width strings, for
+            values without width, and for extension dtypes such as bfloat16, which ``.npy``
+            degrades to raw bytes.
     """
     if dtype.hasobject:
         raise error(
@@ -305,13 +318,24 @@ def check_dtype(
             got=str(dtype),
             remedy="Give it a fixed dtype: np.asarray(value, dtype=…)",
         )
-    if dtype.kind == "T" or (dtype.kind == "V" and dtype.type is not np.void):
+    for part in _parts(dtype):
+        foreign = part.kind == "T" or (part.kind == "V" and part.type is not np.void)
+        if not foreign and dtype.itemsize:
+            continue
         raise error(
             "dtype has no form in the .npy format",
             where=where,
-            got=str(dtype),
+            got=str(part),
             remedy="Convert it, e.g. array.astype(np.float32), or array.view(np.uint16)",
         )
+
+
+def _parts(dtype: "np.dtype[Any]") -> "list[np.dtype[Any]]":
+    # What a structured dtype is made of, at every level.
+    if dtype.subdtype is not None:
+        return _parts(dtype.subdtype[0])
+    inner = [_parts(dtype[name]) for name in dtype.names or ()]
+    return [dtype, *itertools.chain.from_iterable(inner)]
 
 
 def npy_bytes(array: np.ndarray[Any, Any], where: str) -> bytes:
@@ -321,7 +345,16 @@ def npy_bytes(array: np.ndarray[Any, Any], where: str) -> bytes:
         SampleError: The dtype can't be stored; see `check_dtype`.
     """
     check_dtype(array.dtype, where)
-    return _npy_header(array.dtype, array.shape) + array.tobytes(order="C")
+    try:
+        header = _npy_header(array.dtype, array.shape)
+    except ValueError as error:
+        raise SampleError(
+            f"dtype has no form in the .npy format: {error}",
+            where=where,
+            got=str(array.dtype)[:200],
+            remedy="Give its fields fewer and shorter names, in Latin letters",
+        ) from error
+    return header + array.tobytes(order="C")
 
 
 @functools.lru_cache(maxsize=4096)
@@ -329,6 +362,8 @@ def _npy_header(dtype: "np.dtype[Any]", shape: tuple[int, ...]) -> bytes:
     buffer = io.BytesIO()
     descr = npy.dtype_to_descr(dtype)
     npy.write_array_header_1_0(buffer, {"descr": descr, "fortran_order": False, "shape": shape})
+    if buffer.tell() > _MAX_NPY_HEADER:
+        raise ValueError("header is too long")
     return buffer.getvalue()
 
 
@@ -349,8 +384,15 @@ def array_from_bytes(data: bytes, where: str) -> np.ndarray[Any, Any]:
             expected=f"{expected} bytes for {dtype} {_shape_text(shape)}",
             got=f"{len(data) - start}",
         )
-    flat = np.frombuffer(bytearray(data[start:]), dtype=dtype) if expected else np.empty(0, dtype)
-    return flat.reshape(shape, order="F" if fortran else "C")
+    order: Literal["F", "C"] = "F" if fortran else "C"
+    try:
+        if not expected:
+            return np.empty(shape, dtype, order)
+        return np.frombuffer(bytearray(data[start:]), dtype=dtype).reshape(shape, order=order)
+    except (ValueError, MemoryError) as error:
+        raise SampleError(
+            f"bytes don't hold an array: {error}", where=where, got=_shape_text(shape)
+        ) from error
 
 
 def _array_header(data: bytes, where: str) -> tuple[int, "np.dtype[Any]", tuple[int, ...], bool]:
@@ -361,7 +403,7 @@ def _array_header(data: bytes, where: str) -> tuple[int, "np.dtype[Any]", tuple[
                 size = 12 + int.from_bytes(data[8:12], "little")
             return _parse_npy_header(data[:size])
         return _parse_compact_header(data)
-    except (ValueError, TypeError, IndexError, OverflowError, SyntaxError) as error:
+    except _HEADER_ERRORS as error:
         raise SampleError(
             f"bytes don't hold an array: {error}",
             where=where,
@@ -430,7 +472,10 @@ def _encode_float(value: Any, where: str) -> float:
         value, (float, int, np.floating, np.integer)
     ):
         raise _mismatch(Primitive("float"), value, where)
-    return float(value)
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise SampleError("number doesn't fit a float", where=where, got=str(value)[:40]) from error
 
 
 def _encode_bool(value: Any, where: str) -> bool:

@@ -12,10 +12,13 @@ from typing import Any, Generic, Self, TypeVar, dataclass_transform
 import msgpack
 import numpy as np
 
-from atdata_core.errors import SampleError
+from atdata_core.errors import SampleError, SchemaError
 from atdata_core.fields import Field, fields_of
 
 T = TypeVar("T")
+
+METHODS = ("packed", "as_wds", "from_bytes", "from_data")
+"""What `packable` adds to a class, so that no field can be called so."""
 
 _MAX_ITEMS = 1_000_000
 
@@ -163,19 +166,23 @@ def packable(cls: type[T]) -> type[T]:
         class Digit:
             image: NDArray[np.uint8]
             label: int
+
+    Raises:
+        SchemaError: A field has the name of one of the methods.
     """
     if "__dataclass_fields__" not in cls.__dict__:
         cls = dataclasses.dataclass(eq=False)(cls)
-    members: dict[str, Any] = {
-        "packed": PackableSample.__dict__["packed"],
-        "as_wds": PackableSample.__dict__["as_wds"],
-        "from_bytes": PackableSample.__dict__["from_bytes"],
-        "from_data": PackableSample.__dict__["from_data"],
-        "__eq__": _equal,
-        "__hash__": None,
-    }
-    for name, member in members.items():
-        setattr(cls, name, member)
+    taken = [field.name for field in dataclasses.fields(cls) if field.name in METHODS]  # type: ignore[arg-type]
+    if taken:
+        raise SchemaError(
+            f"a field can't be called {taken[0]!r}, which is a method of every sample",
+            where=cls.__qualname__,
+            remedy="Rename the field",
+        )
+    for name in METHODS:
+        setattr(cls, name, PackableSample.__dict__[name])
+    cls.__eq__ = _equal  # type: ignore[method-assign]
+    cls.__hash__ = None  # type: ignore[assignment]
     PackableSample.register(cls)
     return cls
 

@@ -18,7 +18,7 @@ import numpy as np
 from atdata_core.cid import dag_cbor_cid
 from atdata_core.errors import SchemaError
 from atdata_core.fields import Field, FieldType, ListType, NDArrayType, Primitive, fields_of
-from atdata_core.sample import packable
+from atdata_core.sample import METHODS, packable
 
 _PRIMITIVES = ("str", "int", "float", "bool", "bytes")
 _MAX_FIELDS = 1000
@@ -190,6 +190,8 @@ def _type_to_json(kind: FieldType, prefix: str) -> dict[str, Any]:
 
 def _field_from_json(body: Mapping[str, Any], where: str) -> Field:
     name = _check_name(body["name"], where)
+    if name in METHODS:
+        raise SchemaError("field has the name of a method of samples", where=where, got=name)
     kind = _type_from_json(body["fieldType"], f"{where}, field {name!r}", _MAX_DEPTH)
     optional = body.get("optional", False)
     if not isinstance(optional, bool):
@@ -231,7 +233,8 @@ def _dtype(name: Any, where: str) -> str | None:
             raise TypeError
     except (TypeError, SyntaxError, ValueError) as error:
         raise SchemaError("dtype is not known", where=where, got=repr(name)) from error
-    return dtype.name
+    # No annotation tells the length of texts or the unit of times: such arrays go unchecked.
+    return None if dtype.kind in "SUVMm" else dtype.name
 
 
 def _shape(dims: Any, where: str) -> tuple[int | None, ...] | None:

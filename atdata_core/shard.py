@@ -232,7 +232,7 @@ def read_members(stream: IO[bytes], where: str) -> Iterator[tuple[str, bytes]]:
         if kind in b"xgLK" and kind:
             meta = _read(stream, size + -size % _BLOCK, where, name, _MAX_META_BYTES)[:size]
             if kind == b"L":
-                long_name = meta.rstrip(b"\0").decode("utf-8", "strict")
+                long_name = _text(meta.rstrip(b"\0"), where)
             elif kind == b"x":
                 long_name, pax_size = _pax(meta, where, long_name)
             elif kind == b"g":
@@ -419,17 +419,21 @@ def _size(header: bytes, where: str) -> int:
     field = header[124:136]
     if field[0] & 0x80:  # GNU's base-256 form, for 8 GiB and more
         return int.from_bytes(field[1:], "big")
-    try:
-        return int(field.strip(b" \0") or b"0", 8)
-    except ValueError as error:
-        raise ShardError("member's size is not a number", where=where, got=repr(field)) from error
+    digits = field.strip(b" \0")
+    if not set(digits) <= set(b"01234567"):  # int() would take a sign and underscores
+        raise ShardError("member's size is not a number", where=where, got=repr(field))
+    return int(digits or b"0", 8)
 
 
 def _name(header: bytes, where: str) -> str:
     name = header[:100].split(b"\0", 1)[0]
     prefix = header[345:500].split(b"\0", 1)[0] if header[257:263] == b"ustar\0" else b""
+    return _text(prefix + b"/" + name if prefix else name, where)
+
+
+def _text(name: bytes, where: str) -> str:
     try:
-        return (prefix + b"/" + name if prefix else name).decode("utf-8")
+        return name.decode("utf-8")
     except UnicodeDecodeError as error:
         raise ShardError("member's name is not UTF-8", where=where, got=repr(name)) from error
 
@@ -440,7 +444,7 @@ def _pax(meta: bytes, where: str, name: str | None) -> tuple[str | None, int | N
         while meta:
             length, _, _ = meta.partition(b" ")
             record = meta[len(length) + 1 : int(length)]
-            if int(length) <= len(length) or record[-1:] != b"\n":
+            if not len(length) < int(length) <= len(meta) or record[-1:] != b"\n":
                 raise ValueError
             key, _, value = record[:-1].partition(b"=")
             if key.startswith(b"GNU.sparse"):

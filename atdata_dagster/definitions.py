@@ -9,14 +9,15 @@ from atdata_core import Schema
 from atdata_core.errors import ConfigurationError
 from atdata_dagster.assets import DatasetChain
 from atdata_dagster.io_managers import AtmosphereIOManager, LocalIOManager, TeamIOManager
+from atdata_dagster.resources import AtmosphereResource, LocalResource, TeamResource
 
 
 def default_resources() -> dict[str, Any]:
     """An IO manager a layer, each with what the environment says."""
     return {
-        "local": LocalIOManager(),
-        "team": TeamIOManager(),
-        "atmosphere": AtmosphereIOManager(),
+        "local": LocalIOManager(layer=LocalResource()),
+        "team": TeamIOManager(layer=TeamResource()),
+        "atmosphere": AtmosphereIOManager(layer=AtmosphereResource()),
     }
 
 

@@ -7,7 +7,7 @@ what it stores is the CID of the content.
 """
 
 import time
-from typing import Any, ClassVar
+from typing import Any
 
 import dagster as dg
 
@@ -31,12 +31,6 @@ class DatasetIOManager(dg.ConfigurableIOManager):
     """What the layers' IO managers have in common; they differ in their `layer` alone."""
 
     layer: LayerResource
-    _default_layer: ClassVar[type[LayerResource]]
-
-    def __init__(self, **config: Any) -> None:
-        # A nested resource can't have a default of its own in Dagster's configuration.
-        config.setdefault("layer", self._default_layer())
-        super().__init__(**config)
 
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Stores a dataset or registers a schema, unless equal content is there already.
@@ -107,21 +101,18 @@ class LocalIOManager(DatasetIOManager):
     """Datasets as tar shards in a folder on this machine."""
 
     layer: LocalResource
-    _default_layer = LocalResource
 
 
 class TeamIOManager(DatasetIOManager):
     """Datasets as shards in S3, with their entry in Redis."""
 
     layer: TeamResource
-    _default_layer = TeamResource
 
 
 class AtmosphereIOManager(DatasetIOManager):
     """Datasets as public records in an account's repository. Whatever this stores, all can read."""
 
     layer: AtmosphereResource
-    _default_layer = AtmosphereResource
 
 
 def set_data_version(context: dg.OutputContext, version: str) -> None:

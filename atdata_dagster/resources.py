@@ -8,7 +8,7 @@ from abc import abstractmethod
 from typing import Any, Literal
 
 import dagster as dg
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from atdata_core import (
     AbstractIndex,
@@ -44,12 +44,31 @@ class LayerResource(dg.ConfigurableResource[Any]):
         """How the layer keeps shards, for ``dagster/storage_kind``."""
 
     @abstractmethod
-    def get_index(self) -> AbstractIndex:
-        """The layer's index, with its store.
+    def make_index(self) -> AbstractIndex:
+        """A new index of the layer, with its store.
 
         Raises:
             ConfigurationError: A setting is missing; the message names its environment variable.
         """
+
+    _index: AbstractIndex | None = PrivateAttr(default=None)
+
+    def get_index(self) -> AbstractIndex:
+        """The layer's index, with its store: one a process, closed when the run ends.
+
+        Raises:
+            ConfigurationError: A setting is missing; the message names its environment variable.
+            AuthenticationError: A server doesn't accept what it is given.
+        """
+        if self._index is None:
+            self._index = self.make_index()
+        return self._index
+
+    def teardown_after_execution(self, context: dg.InitResourceContext) -> None:  # noqa: ARG002
+        """Closes the index."""
+        if self._index is not None:
+            self._index.close()
+            self._index = None
 
     @abstractmethod
     def uri_of(self, entry: DatasetEntry) -> str:
@@ -73,7 +92,7 @@ class LocalResource(LayerResource):
         """``webdataset``."""
         return "webdataset"
 
-    def get_index(self) -> AbstractIndex:
+    def make_index(self) -> AbstractIndex:
         """A `FileIndex`."""
         return FileIndex(_setting("ATDATA_ROOT", self.root))
 
@@ -120,7 +139,7 @@ class TeamResource(LayerResource):
         """``s3``."""
         return "s3"
 
-    def get_index(self) -> AbstractIndex:
+    def make_index(self) -> AbstractIndex:
         """A `LocalIndex` with an `S3DataStore`."""
         bucket = _setting("ATDATA_S3_BUCKET", self.s3_bucket)
         credentials = {
@@ -184,7 +203,7 @@ class AtmosphereResource(LayerResource):
         )
         return client
 
-    def get_index(self) -> AbstractIndex:
+    def make_index(self) -> AbstractIndex:
         """An `AtmosphereIndex`, with a `PDSBlobStore` unless `storage` is ``urls``."""
         client = self.get_client()
         store = PDSBlobStore(client) if self.storage == "blobs" else None

@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Mapping
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Self
 
 from atdata_core.atproto.identity import resolve_authority, resolve_did
 from atdata_core.atproto.uri import AtUri, check_did, check_nsid, check_rkey
@@ -89,26 +89,40 @@ class AtmosphereClient:
             AuthenticationError: The PDS knows no such account, or it has another password.
             UnreachableError: The PDS doesn't answer.
         """
-        sdk = _new_sdk(self.base_url)
-        with _translated(f"login of {handle} at {self.base_url}"):
-            sdk.login(handle, password, fetch_bsky_profile=False)
-        self._adopt(sdk)
+        self._log_in(f"login of {handle}", login=handle, password=password)
 
     def login_with_session(self, session: str) -> None:
         """Continues a session that `export_session` gave."""
-        sdk = _new_sdk(self.base_url)
-        with _translated(f"session at {self.base_url}"):
-            sdk.login(session_string=session)
-        self._adopt(sdk)
+        self._log_in("session", session_string=session)
 
     def export_session(self) -> str:
         """The session as text, as secret as a password."""
         return str(self._session().export_session_string())
 
-    def _adopt(self, sdk: "Client") -> None:
-        # The SDK goes on at the host that the session's DID document names; a token may follow
-        # only to where the PDS of this very account is.
-        check_origin(str(sdk._base_url))
+    def close(self) -> None:
+        """Closes connections and forgets the session."""
+        if self._sdk is not None:
+            self._sdk.request.close()
+            self._sdk = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
+
+    def _log_in(self, what: str, **credentials: str) -> None:
+        sdk = _new_sdk(self.base_url)
+        try:
+            with _translated(f"{what} at {self.base_url}"):
+                sdk.login(**credentials, fetch_bsky_profile=False)
+            # The SDK goes on at the host that the session's DID document names; the token may
+            # only follow to one that may be asked at all.
+            check_origin(str(sdk._base_url))
+        except BaseException:
+            sdk.request.close()
+            raise
+        self.close()
         self._sdk = sdk
 
     @property

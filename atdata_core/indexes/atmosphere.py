@@ -38,6 +38,11 @@ class AtmosphereIndex(AbstractIndex):
         """Blobs are uploaded with their record, since the PDS drops those that nothing names."""
         return isinstance(self.data_store, PDSBlobStore)
 
+    def close(self) -> None:
+        """Closes the account's connections and forgets its session."""
+        super().close()
+        self.client.close()
+
     def get_dataset(self, ref: str) -> DatasetEntry:
         """The entry of an AT URI, or of a name or content CID in the account's own records."""
         if ref.startswith("at://"):

@@ -4,7 +4,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 from atdata_core.dataset import Dataset, listed_dataset
 from atdata_core.entry import DatasetEntry
@@ -95,6 +95,17 @@ class AbstractIndex(ABC):
             source: Where its shards can be read.
             moved: Told of shards, by an index that moves them itself.
         """
+
+    def close(self) -> None:
+        """Closes connections, the store's too; at the end of a ``with`` block it is called."""
+        if self.data_store is not None:
+            self.data_store.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
 
     @property
     def datasets(self) -> Iterator[DatasetEntry]:

@@ -119,6 +119,13 @@ class LocalIndex(AbstractIndex):
                 self._connected = self._given
         return self._connected
 
+    def close(self) -> None:
+        """Closes connections; a client that was given stays open."""
+        super().close()
+        if self._connected is not None and isinstance(self._given, str):
+            self._connected.close()
+            self._connected = None
+
     def get_dataset(self, ref: str) -> DatasetEntry:
         """The entry of a name, or of a content CID."""
         with _translated(self._where):

@@ -65,6 +65,9 @@ class AbstractDataStore(ABC):
     def create_source(self, urls: Sequence[str]) -> DataSource:
         """A source that reads shards of this store by their addresses, in this order."""
 
+    def close(self) -> None:  # noqa: B027 - most stores hold nothing open
+        """Closes connections; they are opened again when they are needed."""
+
     def read_url(self, url: str) -> str:
         """`url` as somebody without this store can read it; often the same."""
         return url

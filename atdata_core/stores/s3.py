@@ -132,6 +132,12 @@ class S3DataStore(AbstractDataStore):
             )
         return self._client
 
+    def close(self) -> None:
+        """Closes connections; they are opened again when they are needed."""
+        if self._client is not None:
+            self._client.close()
+            self._client = None
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_client": None}
 

@@ -1,0 +1,42 @@
+# The commands of the README. Everything lives in .venv and in the folders named by .gitignore.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run dev test check bench clean
+
+help: ## Lists these commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.ready ## Makes .venv with everything that the other commands need
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …"; exit 1; }
+	@echo "setting up $(VENV) (a minute, the first time) …"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+run: setup ## Materializes the datasets of definitions/ through all layers, on services of its own
+	@$(BIN)/python -m definitions run
+
+dev: setup ## Opens the Dagster UI on the same datasets and services; Ctrl-C stops all of it
+	@$(BIN)/python -m definitions dev
+
+test: setup ## Runs all tests, on real servers that they start and stop
+	@$(BIN)/python -m pytest
+
+check: setup ## Format, lint, direction of imports, types, and whether the definitions load
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/mypy
+	$(BIN)/dagster definitions validate -w workspace.yaml
+
+bench: setup ## Measures the journey of a large dataset: speed, and memory above resting
+	@$(BIN)/python -m benchmarks
+
+clean: ## Removes .venv, the services' data, and what tools left behind
+	rm -rf $(VENV) .devnet .dagster .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
