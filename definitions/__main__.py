@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 from atdata_core.errors import AtdataError
 from atdata_dagster.devnet import DevnetError
@@ -12,8 +13,15 @@ def main() -> int:
     """Runs the command that the arguments name; its exit status."""
     parser = argparse.ArgumentParser(prog="python -m definitions", description=__doc__)
     parser.add_argument("command", choices=["run", "dev"])
+    parser.add_argument(
+        "--dir",
+        type=Path,
+        default=Path(__file__).resolve().parent.parent,
+        help="where the data of the services and of Dagster go; by default the checkout",
+    )
+    options = parser.parse_args()
     try:
-        return {"run": run, "dev": open_ui}[parser.parse_args().command]()
+        return {"run": run, "dev": open_ui}[options.command](options.dir.resolve())
     except (AtdataError, DevnetError) as error:
         print(f"\nerror: {error}", file=sys.stderr)
         return 1

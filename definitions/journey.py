@@ -30,9 +30,16 @@ _SERVICES = {
 }
 
 
-def run() -> int:
-    """Materializes everything, prints a table of it, and loads the datasets back; exit status."""
-    with _services(), _instance() as instance:
+def run(base: Path) -> int:
+    """Materializes everything, prints a table of it, and loads the datasets back.
+
+    Args:
+        base: The folder for the services' data and Dagster's.
+
+    Returns:
+        The exit status.
+    """
+    with _services(base), _instance(base) as instance:
         result, seconds = _materialize(instance)
         if not result.success:
             _print_failure(result)
@@ -49,9 +56,9 @@ def run() -> int:
     return 0
 
 
-def open_ui() -> int:
-    """Runs ``dagster dev`` on the services until Ctrl-C; its exit status."""
-    with _services(), _instance():
+def open_ui(base: Path) -> int:
+    """Runs ``dagster dev`` on the services until Ctrl-C; arguments and result as in `run`."""
+    with _services(base), _instance(base):
         command = [sys.executable, "-m", "dagster", "dev", "-w", str(_ROOT / "workspace.yaml")]
         port = os.environ.get("PORT")
         command += ["-p", port] if port else []
@@ -71,14 +78,14 @@ def open_ui() -> int:
 
 
 @contextlib.contextmanager
-def _services() -> Iterator[None]:
+def _services(base: Path) -> Iterator[None]:
     """The devnet's settings in the environment, beside those that are there already."""
     if all(os.environ.get(name) for name in (*_SERVICES, "ATDATA_ROOT")):
         print("using the services that the environment names")
         yield
         return
     signal.signal(signal.SIGTERM, _interrupt)
-    with Devnet(_ROOT / ".devnet").running() as net:
+    with Devnet(base / ".devnet").running() as net:
         own = {name: value for name in net.env if (value := os.environ.get(name))}
         if own:
             print(f"from the environment: {', '.join(own)}")
@@ -91,10 +98,10 @@ def _interrupt(_signal: int, _frame: object) -> None:
 
 
 @contextlib.contextmanager
-def _instance() -> Iterator[dg.DagsterInstance]:
-    """This checkout's Dagster instance, so that the UI shows what was run."""
-    home = _ROOT / ".dagster"
-    home.mkdir(exist_ok=True)
+def _instance(base: Path) -> Iterator[dg.DagsterInstance]:
+    """A Dagster instance of this folder's own, so that the UI shows what was run."""
+    home = base / ".dagster"
+    home.mkdir(parents=True, exist_ok=True)
     config = home / "dagster.yaml"
     if not config.exists():
         config.write_text(_DAGSTER_YAML)
