@@ -19,7 +19,7 @@ from atdata_core import atmosphere, errors
 from atdata_core.dataset import Dataset
 from atdata_core.entry import DatasetEntry
 from atdata_core.errors import AtdataError
-from atdata_core.fields import Shape
+from atdata_core.fieldtypes import Shape
 from atdata_core.indexes import AbstractIndex, AtmosphereIndex, FileIndex, LocalIndex
 from atdata_core.loading import load_dataset
 from atdata_core.promotion import promote_to_atmosphere

@@ -5,6 +5,7 @@ The tree::
     AtdataError
     ├── SampleError (ValueError)            a value doesn't fit its field, or bytes aren't a sample
     ├── SchemaError (ValueError)            a type can't be described, or a description isn't a type
+    ├── LensError (TypeError)               types have no lens between them, or a lens no putter
     ├── ShardError (ValueError)             a tar file is not a whole, legal shard
     │   └── IntegrityError                  bytes don't hash to the CID that names them
     ├── InvalidUriError (ValueError)        text is not an AT URI, DID, record key, or CID
@@ -66,6 +67,10 @@ class SampleError(AtdataError, ValueError):
 
 class SchemaError(AtdataError, ValueError):
     """A type can't be described as a schema, or a schema can't be turned into a type."""
+
+
+class LensError(AtdataError, TypeError):
+    """There is no lens between two types, or it can't do what is asked of it."""
 
 
 class ShardError(AtdataError, ValueError):

@@ -1,7 +1,7 @@
 """A sample: a dataclass that becomes bytes and comes back equal.
 
 A sample's bytes are one msgpack map, its fields in the order of their definition, so equal samples
-have equal bytes. `atdata_core.fields` says how each value is written.
+have equal bytes. `atdata_core.fieldtypes` says how each value is written.
 """
 
 import dataclasses
@@ -13,7 +13,8 @@ import msgpack
 import numpy as np
 
 from atdata_core.errors import SampleError, SchemaError
-from atdata_core.fields import Field, fields_of
+from atdata_core.fields import fields_of
+from atdata_core.fieldtypes import decode_fields, encode_fields
 
 T = TypeVar("T")
 
@@ -34,10 +35,7 @@ def pack(sample: object, where: str = "sample") -> bytes:
         SampleError: A value doesn't fit its field.
         SchemaError: The sample's type is not packable.
     """
-    values = {
-        field.name: field.encode(getattr(sample, field.name), where)
-        for field in fields_of(type(sample))
-    }
+    values = encode_fields(fields_of(type(sample)), sample, where)
     packed: bytes = msgpack.packb(values, use_bin_type=True)
     return packed
 
@@ -55,21 +53,7 @@ def unpack(sample_type: type[T], data: bytes, where: str = "sample") -> T:
             a value doesn't fit its field.
     """
     found = _unpack_map(data, where)
-    values: dict[str, Any] = {}
-    fields = fields_of(sample_type)
-    for field in fields:
-        if field.name in found:
-            values[field.name] = field.decode(found.pop(field.name), where)
-        elif not field.has_default:
-            raise _missing(field, fields, where)
-    if found:
-        raise SampleError(
-            "sample has unknown fields",
-            where=where,
-            expected=", ".join(f.name for f in fields),
-            got=", ".join(map(repr, found)),
-        )
-    return sample_type(**values)
+    return sample_type(**decode_fields(fields_of(sample_type), found, where))
 
 
 def _unpack_map(data: bytes, where: str) -> dict[str, Any]:
@@ -107,14 +91,6 @@ def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 def _refuse_ext(code: int, _data: bytes) -> Any:
     raise ValueError(f"msgpack extension type {code} is not part of the format")
-
-
-def _missing(field: Field, fields: Sequence[Field], where: str) -> SampleError:
-    return SampleError(
-        f"field {field.name!r} is missing",
-        where=where,
-        expected=", ".join(f.name for f in fields),
-    )
 
 
 class PackableSample(ABC):  # noqa: B024 - abstract by having no fields

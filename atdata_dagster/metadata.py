@@ -6,7 +6,8 @@ import dagster as dg
 import numpy as np
 
 from atdata_core import DatasetEntry, Schema
-from atdata_core.fields import Field, NDArrayType
+from atdata_core.fields import Field
+from atdata_core.fieldtypes import NDArrayType
 from atdata_core.indexes import Insertion
 from atdata_dagster.resources import LayerResource
 
