@@ -5,7 +5,7 @@ from typing import Any
 from atdata_core.atproto.client import AtmosphereClient
 from atdata_core.atproto.records import DATASET_TYPE, SCHEMA_TYPE, parse_dataset, parse_schema
 from atdata_core.entry import DatasetEntry
-from atdata_core.errors import AtdataError, NotFoundError, SchemaError
+from atdata_core.errors import AtdataError, NotFoundError
 from atdata_core.indexes.base import AbstractIndex
 from atdata_core.indexes.codec import version_key
 from atdata_core.publishing import DatasetLoader, DatasetPublisher, SchemaLoader, SchemaPublisher
@@ -87,7 +87,7 @@ class AtmosphereIndex(AbstractIndex):
         for record in self.client.iter_records(SCHEMA_TYPE):
             try:
                 found.append(parse_schema(record))
-            except SchemaError:
+            except AtdataError:
                 continue
         versions = [schema for schema in found if schema.name == name]
         return sorted(versions, key=lambda schema: version_key(schema.version))
@@ -97,7 +97,8 @@ class AtmosphereIndex(AbstractIndex):
         return str(SchemaPublisher(self.client).publish(schema))
 
     def _find_equal(self, draft: DatasetEntry) -> DatasetEntry | None:
-        return DatasetPublisher(self.client).find_blobs(draft) if self.moves_shards else None
+        publisher = DatasetPublisher(self.client)
+        return publisher.find_blobs(draft) if self.moves_shards else publisher.find_external(draft)
 
     def _put_entry(self, draft: DatasetEntry, source: DataSource, moved: Progress) -> DatasetEntry:
         publisher = DatasetPublisher(self.client)

@@ -8,14 +8,18 @@ from typing import Any, Self
 
 from atdata_core.dataset import Dataset, listed_dataset
 from atdata_core.entry import DatasetEntry
-from atdata_core.errors import ConfigurationError, SchemaError
+from atdata_core.errors import ConfigurationError, ConflictError, SchemaError
+from atdata_core.evolution import next_version
+from atdata_core.indexes.codec import plain_metadata
 from atdata_core.publishing import check_type, raw_source
 from atdata_core.schema import Schema
-from atdata_core.shard import DEFAULT_MAX_SAMPLES, Shard
+from atdata_core.shard import DEFAULT_MAX_SAMPLES, DEFAULT_MAX_SHARD_BYTES, Shard
 from atdata_core.sources import DataSource
 from atdata_core.stores import open_source
 from atdata_core.stores.base import AbstractDataStore, Progress
 from atdata_core.stores.files import FileDataStore
+
+_TRIES = 20
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,7 @@ class AbstractIndex(ABC):
         Args:
             sample_type: A packable type, or its schema.
             version: A semantic version. None: the version at which equal content is registered
-                already, else the next free one.
+                already, else the one that what changed calls for.
             description: By default the type's docstring.
 
         Returns:
@@ -142,18 +146,31 @@ class AbstractIndex(ABC):
         if isinstance(sample_type, Schema):
             return self.put_schema(sample_type)
         schema = Schema.of(sample_type, version=version or "1.0.0", description=description)
-        return self.put_schema(schema if version else self.with_version(schema))
+        return self.put_schema(schema) if version else self._put_at_next_version(schema)
 
     def with_version(self, schema: Schema) -> Schema:
-        """The schema at the version where its content is registered, else at the next free one."""
+        """The schema at the version where its content is registered, else at the next one.
+
+        What the next one is follows from what changed; see `atdata_core.evolution`.
+        """
         known = self.versions_of(schema.name)
         for old in reversed(known):
             if old.cid == schema.cid:
                 return schema.at_version(old.version)
         if not known:
             return schema.at_version("1.0.0")
-        major, *_ = known[-1].version.split(".")
-        return schema.at_version(f"{int(major) + 1}.0.0")
+        following = next_version(known[-1], schema)
+        taken = {old.version for old in known}
+        while following in taken:  # its content was registered before, and another one since
+            major, minor, _ = following.split(".")
+            following = f"{major}.{int(minor) + 1}.0"
+        return schema.at_version(following)
+
+    def _put_at_next_version(self, schema: Schema) -> str:
+        for _ in range(_TRIES):
+            with contextlib.suppress(ConflictError):  # somebody else took the version meanwhile
+                return self.put_schema(self.with_version(schema))
+        return self.put_schema(self.with_version(schema))
 
     def get_schema(self, ref: str) -> dict[str, Any]:
         """The schema that a reference stands for, as JSON."""
@@ -230,7 +247,7 @@ class AbstractIndex(ABC):
             description=known.description if description is None else description,
             tags=known.tags if tags is None else tuple(tags),
             license=known.license if license is None else license,
-            metadata=known.metadata if metadata is None else metadata,
+            metadata=known.metadata if metadata is None else plain_metadata(metadata),
         )
         count = _Counter(progress)
         source = raw_source(ds)
@@ -286,10 +303,11 @@ class AbstractIndex(ABC):
         if self.data_store is None:
             raise ConfigurationError("index has no data_store to write to", where=repr(self))
         count = _Counter(progress)
+        plain = plain_metadata(metadata or {})
         ref, schema_cid = self._registered(Schema.of(sample_type), schema_ref)
         limit = self.data_store.max_shard_bytes
         if limit is not None:
-            max_bytes = min(max_bytes or limit, limit)
+            max_bytes = min(max_bytes or DEFAULT_MAX_SHARD_BYTES, limit)
         with contextlib.ExitStack() as stack:
             store, told = self.data_store, count
             if self.moves_shards:
@@ -312,7 +330,7 @@ class AbstractIndex(ABC):
                 description=description,
                 tags=tuple(tags),
                 license=license,
-                metadata=metadata or {},
+                metadata=plain,
             )
             return self._list(draft, store.create_source(draft.data_urls), count)
 
@@ -346,8 +364,8 @@ class AbstractIndex(ABC):
     ) -> tuple[str, str]:
         """Reference and content CID of the schema as it is registered here."""
         if ref is None:
-            versioned = schema if keep_version else self.with_version(schema)
-            return self.put_schema(versioned), schema.cid
+            put = self.put_schema if keep_version else self._put_at_next_version
+            return put(schema), schema.cid
         registered = self.load_schema(ref)
         if not registered.same_fields(schema):
             raise SchemaError(

@@ -4,11 +4,15 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
+
 from atdata_core.entry import DatasetEntry
 from atdata_core.errors import InvalidRecordError, NotFoundError
 from atdata_core.shard import Shard
 
 _SCHEMA_REF = "atdata://local/schema/"
+_FORMER_REFS = ("atdata://local/sampleSchema/", "local://schemas/")
+"""How public ``atdata`` referred to schemas before 0.3.1; the last with the module's name."""
 
 
 def schema_ref(name: str, version: str) -> str:
@@ -18,13 +22,42 @@ def schema_ref(name: str, version: str) -> str:
 
 def parse_schema_ref(ref: str) -> str:
     """``Name@version`` of a reference; raises `NotFoundError` for one that is not local."""
-    label = ref.removeprefix(_SCHEMA_REF)
-    name, _, version = label.partition("@")
-    if label == ref or not name.isidentifier() or not version:
-        raise NotFoundError(
-            "this index has no such schema", expected=f"{_SCHEMA_REF}Name@1.0.0", got=repr(ref)
-        )
-    return label
+    for prefix in (_SCHEMA_REF, *_FORMER_REFS):
+        label = ref.removeprefix(prefix)
+        name, _, version = label.partition("@")
+        if label != ref and version and all(part.isidentifier() for part in name.split(".")):
+            return label
+    raise NotFoundError(
+        "this index has no such schema", expected=f"{_SCHEMA_REF}Name@1.0.0", got=repr(ref)
+    )
+
+
+def plain_metadata(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """Metadata as every index keeps them: NumPy's numbers as Python's, tuples as lists.
+
+    Raises:
+        InvalidRecordError: They hold something that not every index can.
+    """
+    return {key: _plain(value, key) for key, value in metadata.items()}
+
+
+def _plain(value: Any, where: Any) -> Any:
+    if not isinstance(where, str):
+        raise InvalidRecordError("a key of the metadata is not text", got=repr(where)[:100])
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, Mapping):
+        return {key: _plain(item, key) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, where) for item in value]
+    if value is None or isinstance(value, (str, bool, int, float)):
+        return value
+    raise InvalidRecordError(
+        "metadata hold something that an index can't",
+        where=where,
+        expected="text, numbers, booleans, None, lists and maps of them",
+        got=type(value).__name__,
+    )
 
 
 def entry_to_json(entry: DatasetEntry) -> dict[str, Any]:

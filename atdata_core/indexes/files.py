@@ -5,8 +5,15 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from atdata_core.cid import check_cid
 from atdata_core.entry import DatasetEntry
-from atdata_core.errors import ConfigurationError, ConflictError, InvalidRecordError, NotFoundError
+from atdata_core.errors import (
+    ConfigurationError,
+    ConflictError,
+    InvalidRecordError,
+    InvalidUriError,
+    NotFoundError,
+)
 from atdata_core.indexes.base import AbstractIndex
 from atdata_core.indexes.codec import (
     entry_from_json,
@@ -46,9 +53,13 @@ class FileIndex(AbstractIndex):
         super().__init__(FileDataStore(self.root / "datasets"))
 
     def get_dataset(self, ref: str) -> DatasetEntry:
-        """The entry of a name, or ``name@cid`` for an earlier version of the content."""
-        name, _, cid = ref.partition("@")
-        return self._read(self.folder(name) / f"{cid or 'dataset'}.json")
+        """The entry of a name, of a content CID, or of one version of a name, ``name@cid``."""
+        path = self.folder(ref) / "dataset.json"
+        name, _, cid = ref.rpartition("@")
+        if not path.exists() and _is_cid(cid):
+            versions = self.folder(name).glob if name else (self.root / "datasets").rglob
+            path = next(iter(versions(f"{cid}.json")), path)
+        return self._read(path)
 
     def list_datasets(self) -> list[DatasetEntry]:
         """The entries, by name."""
@@ -149,6 +160,13 @@ class FileIndex(AbstractIndex):
 
     def __repr__(self) -> str:
         return f"FileIndex({str(self.root)!r})"
+
+
+def _is_cid(text: str) -> bool:
+    try:
+        return bool(check_cid(text))
+    except InvalidUriError:
+        return False
 
 
 def _load(path: Path, what: str) -> dict[str, Any]:

@@ -15,31 +15,28 @@ An entry and the name that points to it are written in one script, which Redis r
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-import msgpack
-
-from atdata_core.cid import cid_to_digest, dag_cbor_cid
 from atdata_core.entry import DatasetEntry
 from atdata_core.errors import (
     AuthenticationError,
     ConfigurationError,
     ConflictError,
-    InvalidRecordError,
     NotFoundError,
     ServiceError,
     UnreachableError,
 )
 from atdata_core.indexes.base import AbstractIndex
-from atdata_core.indexes.codec import (
-    entry_from_json,
-    entry_to_json,
-    now,
-    parse_schema_ref,
-    schema_ref,
-    version_key,
+from atdata_core.indexes.codec import now, parse_schema_ref, schema_ref, version_key
+from atdata_core.indexes.hashes import (
+    as_text,
+    entry_from_hash,
+    entry_id,
+    entry_to_hash,
+    schema_from_text,
 )
+from atdata_core.indexes.labels import Label, Labels
 from atdata_core.schema import Schema
 from atdata_core.sources import DataSource
 from atdata_core.stores.base import AbstractDataStore, Progress
@@ -127,13 +124,15 @@ class LocalIndex(AbstractIndex):
             self._connected = None
 
     def get_dataset(self, ref: str) -> DatasetEntry:
-        """The entry of a name, or of a content CID."""
+        """The entry of a name, of a content CID, or of a label ``name@1.0.0``.
+
+        Entries that public ``atdata`` wrote are found by searching, unless `adopt` listed them.
+        """
         with _translated(self._where):
-            key = self.redis.hget(_NAMES, ref) or self.redis.hget(_CONTENTS, ref)
-            fields = self.redis.hgetall(_ENTRY + _str(key)) if key else None
+            fields = self.redis.hgetall(_ENTRY + self._id_of(ref))
         if not fields:
             raise NotFoundError("the team index has no such dataset", where=self._where, got=ref)
-        return _entry(fields, ref)
+        return entry_from_hash(fields, ref)
 
     def list_datasets(self) -> list[DatasetEntry]:
         """The entries that names stand for, by name."""
@@ -141,12 +140,104 @@ class LocalIndex(AbstractIndex):
             names = sorted(self.redis.hgetall(_NAMES).items())
             pipeline = self.redis.pipeline(transaction=False)
             for _, key in names:
-                pipeline.hgetall(_ENTRY + _str(key))
+                pipeline.hgetall(_ENTRY + as_text(key))
             return [
-                _entry(fields, _str(name))
+                entry_from_hash(fields, as_text(name))
                 for (name, _), fields in zip(names, pipeline.execute(), strict=True)
                 if fields
             ]
+
+    def adopt(self) -> int:
+        """Lists the entries and schemas that public ``atdata`` wrote into this Redis.
+
+        It keeps no list of names, so without this they are found one by one, by searching.
+
+        Returns:
+            How many there were.
+        """
+        with _translated(self._where):
+            found = self._foreign()
+            schemas = [
+                as_text(key) for key in self.redis.scan_iter(match=_SCHEMA + "*", count=1000)
+            ]
+            pipeline = self.redis.pipeline()
+            for name, key in found.items():
+                pipeline.hsetnx(_NAMES, name, key)
+            for key in schemas:
+                name, _, version = key.removeprefix(_SCHEMA).partition("@")
+                pipeline.sadd(_VERSIONS + name, version)
+            pipeline.execute()
+        return len(found)
+
+    def _foreign(self) -> dict[str, str]:
+        """Names and ids of the entries that no name of ours stands for; two names, the last one."""
+        ours = set(map(as_text, self.redis.hvals(_NAMES)))
+        keys = [as_text(key) for key in self.redis.scan_iter(match=_ENTRY + "*", count=1000)]
+        ids = [key.removeprefix(_ENTRY) for key in keys]
+        strange = [each for each in ids if each not in ours]
+        pipeline = self.redis.pipeline(transaction=False)
+        for each in strange:
+            pipeline.hmget(_ENTRY + each, "name", "entry")
+        facts = pipeline.execute() if strange else []
+        return {
+            as_text(name): each
+            for each, (name, own) in zip(strange, facts, strict=True)
+            if name is not None and own is None
+        }
+
+    @property
+    def labels(self) -> Labels:
+        """The labels of this Redis."""
+        return Labels(lambda: self.redis)
+
+    def label(
+        self,
+        name: str,
+        ref: str | DatasetEntry,
+        *,
+        version: str | None = None,
+        description: str | None = None,
+    ) -> Label:
+        """Gives an entry a name beside its own, with a version or without.
+
+        Args:
+            name: The label's name.
+            ref: The entry, or what `get_dataset` takes.
+            version: A semantic version; such a label never moves. None: it moves when it is set
+                again.
+            description: For people.
+
+        Raises:
+            NotFoundError: There is no such entry.
+            ConflictError: The version stands for another entry already.
+        """
+        with _translated(self._where):
+            key = self._id_of(ref.name if isinstance(ref, DatasetEntry) else ref)
+            return self.labels.put(Label(name, key, version, description))
+
+    def get_label(self, name: str, version: str | None = None) -> DatasetEntry:
+        """The entry that a label stands for; without a version the moving one, or the newest."""
+        with _translated(self._where):
+            key = self.labels.get(name, version).entry_id
+            fields = self.redis.hgetall(_ENTRY + key)
+        if not fields:
+            raise NotFoundError("label's entry is gone", where=self._where, got=name)
+        return entry_from_hash(fields, name)
+
+    def list_labels(self, name: str | None = None) -> list[Label]:
+        """All labels, or those of a name; by name and version."""
+        with _translated(self._where):
+            return self.labels.list(name)
+
+    def _id_of(self, ref: str) -> str:
+        key = self.redis.hget(_NAMES, ref) or self.redis.hget(_CONTENTS, ref)
+        if key is None and "@" in ref:
+            name, _, version = ref.rpartition("@")
+            return self.labels.get(name, version).entry_id
+        key = key or self._foreign().get(ref)
+        if key is None:
+            raise NotFoundError("the team index has no such dataset", where=self._where, got=ref)
+        return as_text(key)
 
     def load_schema(self, ref: str) -> Schema:
         """The schema of a reference ``atdata://local/schema/Name@1.0.0``."""
@@ -154,21 +245,21 @@ class LocalIndex(AbstractIndex):
             text = self.redis.get(_SCHEMA + parse_schema_ref(ref))
         if text is None:
             raise NotFoundError("the team index has no such schema", where=self._where, got=ref)
-        return _schema(text, ref)
+        return schema_from_text(text, ref)
 
     def list_schemas(self) -> list[dict[str, Any]]:
         """All schemas, by name and version."""
         with _translated(self._where):
             keys = sorted(self.redis.scan_iter(match=_SCHEMA + "*", count=1000))
             texts = self.redis.mget(keys) if keys else []
-        return [_schema(text, "schema").to_json() for text in texts if text is not None]
+        return [schema_from_text(text, "schema").to_json() for text in texts if text is not None]
 
     def versions_of(self, name: str) -> list[Schema]:
         """The registered schemas of a name, oldest version first."""
         with _translated(self._where):
-            versions = sorted(map(_str, self.redis.smembers(_VERSIONS + name)), key=version_key)
+            versions = sorted(map(as_text, self.redis.smembers(_VERSIONS + name)), key=version_key)
             texts = self.redis.mget([f"{_SCHEMA}{name}@{v}" for v in versions]) if versions else []
-        return [_schema(text, name) for text in texts if text is not None]
+        return [schema_from_text(text, name) for text in texts if text is not None]
 
     def put_schema(self, schema: Schema) -> str:
         """Registers a schema at its version."""
@@ -183,7 +274,7 @@ class LocalIndex(AbstractIndex):
                 schema.version,
             )
         if there:
-            known = _schema(there, ref)
+            known = schema_from_text(there, ref)
             if known.cid != schema.cid:
                 raise ConflictError(
                     "this version of the schema is registered with other content",
@@ -195,11 +286,11 @@ class LocalIndex(AbstractIndex):
         return ref
 
     def _find_equal(self, draft: DatasetEntry) -> DatasetEntry | None:
-        try:
-            found = self.get_dataset(draft.name)
-        except NotFoundError:
-            return None
-        if not found.says_the_same(draft):
+        with _translated(self._where):
+            key = self.redis.hget(_NAMES, draft.name)
+            fields = self.redis.hgetall(_ENTRY + as_text(key)) if key else None
+        found = entry_from_hash(fields, draft.name) if fields else None
+        if found is None or not found.says_the_same(draft):
             return None
         if self.data_store is None:
             return found if found.data_urls == draft.data_urls else None
@@ -208,17 +299,8 @@ class LocalIndex(AbstractIndex):
 
     def _put_entry(self, draft: DatasetEntry, source: DataSource, moved: Progress) -> DatasetEntry:  # noqa: ARG002
         entry = draft.replace(created_at=now())
-        said = entry_to_json(draft)
-        key = dag_cbor_cid({**said, "metadata": json.dumps(said.get("metadata"), sort_keys=True)})
-        fields: dict[str, str | bytes] = {
-            "name": entry.name,
-            "schema_ref": entry.schema_ref,
-            "data_urls": msgpack.packb(entry.data_urls),
-            "cid": key,
-            "metadata": msgpack.packb({**_checksums(entry), **entry.metadata}),
-            "content_cid": entry.cid or "",
-            "entry": json.dumps(entry_to_json(entry)),
-        }
+        key = entry_id(draft)
+        fields = entry_to_hash(entry, key)
         flat = [part for pair in fields.items() for part in pair]
         with _translated(self._where):
             self.redis.eval(
@@ -248,35 +330,6 @@ class LocalIndex(AbstractIndex):
 
     def __repr__(self) -> str:
         return f"LocalIndex({self._where}, data_store={self.data_store!r})"
-
-
-def _checksums(entry: DatasetEntry) -> dict[str, Any]:
-    # As public atdata keeps them: SHA-256 in hex, by address.
-    found = {s.url: cid_to_digest(s.cid).hex() for s in entry.shards if s.cid is not None}
-    return {"checksums": found} if found else {}
-
-
-def _entry(fields: Mapping[Any, Any], where: str) -> DatasetEntry:
-    try:
-        entry = entry_from_json(json.loads(fields[b"entry"]), where)
-    except (KeyError, ValueError) as error:
-        if isinstance(error, InvalidRecordError):
-            raise
-        raise InvalidRecordError(f"entry can't be read: {error!r}", where=where) from error
-    previous = fields.get(b"previous")
-    return entry if previous is None else entry.replace(previous=_str(previous))
-
-
-def _schema(text: Any, where: str) -> Schema:
-    try:
-        body = json.loads(text)
-    except ValueError as error:
-        raise InvalidRecordError(f"schema is not JSON: {error}", where=where) from error
-    return Schema.from_json(body, where)
-
-
-def _str(data: Any) -> str:
-    return data.decode("utf-8") if isinstance(data, bytes) else str(data)
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Self, TypeVar
 
 from atdata_core.dataset import Dataset
 from atdata_core.shard import (
@@ -67,6 +67,12 @@ class AbstractDataStore(ABC):
 
     def close(self) -> None:  # noqa: B027 - most stores hold nothing open
         """Closes connections; they are opened again when they are needed."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        self.close()
 
     def read_url(self, url: str) -> str:
         """`url` as somebody without this store can read it; often the same."""

@@ -21,6 +21,7 @@ from atdata_core.errors import (
 from atdata_core.shard import Shard
 from atdata_core.sources import BaseSource, DataSource
 from atdata_core.stores.base import AbstractDataStore
+from atdata_core.stores.multipart import THRESHOLD_BYTES, upload_in_parts
 from atdata_core.stores.streams import BodyStream
 
 _CREDENTIALS = {
@@ -83,11 +84,14 @@ class S3DataStore(AbstractDataStore):
         return Shard(f"s3://{self.bucket}/{key}", shard.cid, shard.size, shard.rows)
 
     def put_shard(self, body: IO[bytes], shard: Shard, prefix: str) -> Shard:
-        """Uploads in one request with its SHA-256, which the server checks before it accepts."""
+        """Uploads with the SHA-256, which the server checks; a large shard in parallel parts."""
         key = self._key(shard, prefix)
         url = f"s3://{self.bucket}/{key}"
         digest = cid_to_digest(shard.cid or "")
         with _translated(url):
+            if (shard.size or 0) > THRESHOLD_BYTES:
+                upload_in_parts(self.client, self.bucket, key, body, shard)
+                return Shard(url, shard.cid, shard.size, shard.rows)
             self.client.put_object(
                 Bucket=self.bucket,
                 Key=key,

@@ -1,0 +1,96 @@
+"""Entries and schemas as Redis keeps them: public ``atdata``'s fields, and ours beside them."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import msgpack
+
+from atdata_core.cid import cid_to_digest, dag_cbor_cid, digest_to_cid
+from atdata_core.entry import DatasetEntry
+from atdata_core.errors import InvalidRecordError
+from atdata_core.indexes.codec import entry_from_json, entry_to_json
+from atdata_core.schema import Schema
+from atdata_core.shard import Shard
+
+
+def entry_id(entry: DatasetEntry) -> str:
+    """The id of an entry: the dag-cbor CID of what it says, whenever it was written."""
+    said = entry_to_json(entry)
+    return dag_cbor_cid({**said, "metadata": json.dumps(said.get("metadata"), sort_keys=True)})
+
+
+def entry_to_hash(entry: DatasetEntry, key: str) -> dict[str, str | bytes]:
+    """The fields of an entry's hash.
+
+    Args:
+        entry: The entry.
+        key: Its id.
+    """
+    return {
+        "name": entry.name,
+        "schema_ref": entry.schema_ref,
+        "data_urls": msgpack.packb(entry.data_urls),
+        "cid": key,
+        "metadata": msgpack.packb({**_checksums(entry), **entry.metadata}),
+        "content_cid": entry.cid or "",
+        "entry": json.dumps(entry_to_json(entry)),
+    }
+
+
+def _checksums(entry: DatasetEntry) -> dict[str, Any]:
+    # As public atdata keeps them: SHA-256 in hex, by address.
+    found = {s.url: cid_to_digest(s.cid).hex() for s in entry.shards if s.cid is not None}
+    return {"checksums": found} if found else {}
+
+
+def entry_from_hash(fields: Mapping[Any, Any], where: str) -> DatasetEntry:
+    """The entry that a hash holds, ours or public ``atdata``'s; `InvalidRecordError` if none."""
+    if b"entry" not in fields:
+        return _foreign_entry(fields, where)
+    try:
+        entry = entry_from_json(json.loads(fields[b"entry"]), where)
+    except (KeyError, ValueError) as error:
+        if isinstance(error, InvalidRecordError):
+            raise
+        raise InvalidRecordError(f"entry can't be read: {error!r}", where=where) from error
+    previous = fields.get(b"previous")
+    return entry if previous is None else entry.replace(previous=as_text(previous))
+
+
+def _foreign_entry(fields: Mapping[Any, Any], where: str) -> DatasetEntry:
+    """The entry that public ``atdata`` wrote: addresses, and perhaps their checksums."""
+    try:
+        urls = msgpack.unpackb(fields[b"data_urls"])
+        metadata = msgpack.unpackb(fields.get(b"metadata", b"\x80")) or {}
+        sums = metadata.pop("checksums", None) or {}
+        return DatasetEntry(
+            name=as_text(fields[b"name"]),
+            schema_ref=as_text(fields[b"schema_ref"]),
+            shards=tuple(Shard(url, _cid_of(sums.get(url))) for url in urls),
+            metadata=metadata,
+        )
+    except (KeyError, TypeError, ValueError, AttributeError, msgpack.UnpackException) as error:
+        raise InvalidRecordError(f"entry can't be read: {error!r}", where=where) from error
+
+
+def _cid_of(sha256: Any) -> str | None:
+    try:
+        digest = bytes.fromhex(sha256)
+    except (TypeError, ValueError):
+        return None
+    return digest_to_cid(digest) if len(digest) == 32 else None
+
+
+def schema_from_text(text: Any, where: str) -> Schema:
+    """The schema that JSON text holds; raises `InvalidRecordError` or `SchemaError` if none."""
+    try:
+        body = json.loads(text)
+    except ValueError as error:
+        raise InvalidRecordError(f"schema is not JSON: {error}", where=where) from error
+    return Schema.from_json(body, where)
+
+
+def as_text(data: Any) -> str:
+    """What Redis keeps as bytes, as text."""
+    return data.decode("utf-8") if isinstance(data, bytes) else str(data)
