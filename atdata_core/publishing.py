@@ -220,9 +220,12 @@ class DatasetPublisher:
         return _create_once(self._client, DATASET_TYPE, record, rkey)
 
     def find_blobs(self, entry: DatasetEntry) -> DatasetEntry | None:
-        """The record that says what `entry` says, with its shards as blobs of this account."""
-        record = self._blob_record(entry)
-        return _find(self._client, DATASET_TYPE, record_key(record))
+        """What the name stands for, if it says what `entry` says, in blobs of this account."""
+        return _current(self._history(entry.name), self._blob_record(entry))
+
+    def find_external(self, entry: DatasetEntry) -> DatasetEntry | None:
+        """What the name stands for, if it says what `entry` says, at the same addresses."""
+        return _current(self._history(entry.name), self._external_record(entry))
 
     def publish_blobs(
         self, entry: DatasetEntry, source: DataSource, progress: Progress | None = None
@@ -245,7 +248,7 @@ class DatasetPublisher:
         for attempt in range(2):
             store.copy_shards(source, entry.shards, prefix=entry.name, progress=progress)
             try:
-                uri = _create_once(self._client, DATASET_TYPE, self._with_previous(record, entry))
+                uri = self._create_next(record)
                 break
             except NotFoundError:
                 if attempt:
@@ -256,15 +259,11 @@ class DatasetPublisher:
     def publish_external(self, entry: DatasetEntry, rkey: str | None = None) -> DatasetEntry:
         """Writes the record of an entry whose shards lie at public addresses."""
         _check_public(entry.data_urls)
-        record = dataset_record(
-            entry, external_storage(entry.data_urls), self._cid_of(entry.schema_ref)
-        )
-        key = rkey or record_key(record)
-        found = _find(self._client, DATASET_TYPE, key) if rkey is None else None
+        record = self._external_record(entry)
+        found = _current(self._history(entry.name), record) if rkey is None else None
         if found is not None:
             return found
-        uri = _create_once(self._client, DATASET_TYPE, self._with_previous(record, entry), key)
-        return parse_dataset(self._client.get_record(uri))
+        return parse_dataset(self._client.get_record(self._create_next(record, rkey)))
 
     def _blob_record(self, entry: DatasetEntry) -> dict[str, Any]:
         for shard in entry.shards:
@@ -275,11 +274,24 @@ class DatasetPublisher:
         storage = blob_storage(placed.shards, SHARD_MIME_TYPE)
         return dataset_record(placed, storage, self._cid_of(entry.schema_ref))
 
-    def _with_previous(self, record: dict[str, Any], entry: DatasetEntry) -> dict[str, Any]:
-        for old in self._client.iter_records(DATASET_TYPE):
-            if old.get("name") == entry.name:
-                return {**record, "previous": old.strong_ref()}
-        return record
+    def _external_record(self, entry: DatasetEntry) -> dict[str, Any]:
+        storage = external_storage(entry.data_urls)
+        return dataset_record(entry, storage, self._cid_of(entry.schema_ref))
+
+    def _history(self, name: str) -> list[Record]:
+        """The account's records of a name, newest first. Their keys tell nothing of their age."""
+        found = [r for r in self._client.iter_records(DATASET_TYPE) if r.get("name") == name]
+        return sorted(found, key=lambda r: str(r.get("createdAt")), reverse=True)
+
+    def _create_next(self, record: dict[str, Any], rkey: str | None = None) -> AtUri:
+        history = self._history(record["name"])
+        if history:
+            record = {**record, "previous": history[0].strong_ref()}
+            key = record_key(record)
+            if rkey is None and key in map(record_key, history[1:]):
+                # The name goes back to what it stood for once, whose key is taken.
+                rkey = record_key({**record, "again": history[0].cid})
+        return _create_once(self._client, DATASET_TYPE, record, rkey)
 
     def _cid_of(self, schema_uri: str) -> str:
         return SchemaLoader(self._client).get(schema_uri).cid
@@ -404,11 +416,10 @@ def _create_once(
         ) from error
 
 
-def _find(client: AtmosphereClient, collection: str, key: str) -> DatasetEntry | None:
-    try:
-        return parse_dataset(client.get_record(AtUri(client.did, collection, key)))
-    except NotFoundError:
-        return None
+def _current(history: Sequence[Record], record: Mapping[str, Any]) -> DatasetEntry | None:
+    if history and record_key(history[0]) == record_key(record):
+        return parse_dataset(history[0])
+    return None
 
 
 def _check_public(urls: Sequence[str]) -> None:

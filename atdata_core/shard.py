@@ -132,7 +132,8 @@ def write_shards(
                         exhausted = True
                         break
                     key = f"{count:09d}"
-                    label = f"{where}, shard {index}, sample {key}"
+                    place = index + 1 if writer.rows >= max_samples else index
+                    label = f"{where}, shard {place}, sample {key}"
                     if sample_type is None:
                         sample_type = type(sample)
                     if type(sample) is not sample_type:

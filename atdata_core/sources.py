@@ -1,6 +1,8 @@
 """Where the bytes of shards come from: the port `DataSource`, and the sources without a server."""
 
 import glob
+import itertools
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +12,7 @@ from atdata_core.errors import ConfigurationError, NotFoundError
 from atdata_core.shard import Shard, verified
 
 _MAX_EXPANSION = 100_000
+_RANGE = re.compile(r"\{(-?\d+)\.\.(-?\d+)(?:\.\.(-?\d+))?\}")  # as braceexpand sees one
 
 
 @runtime_checkable
@@ -153,10 +156,23 @@ def _expand_braces(text: str) -> list[str]:
     from braceexpand import braceexpand
 
     names: list[str] = []
-    for name in braceexpand(text):
-        names.append(name)
-        if len(names) > _MAX_EXPANSION:
-            raise ConfigurationError(
-                "braces stand for too many shards", where=text, expected=f"≤ {_MAX_EXPANSION:,}"
-            )
+    try:
+        # It makes all of a range's numbers before it hands out the first name.
+        if sum(map(_range_length, _RANGE.finditer(text))) <= _MAX_EXPANSION:
+            names.extend(itertools.islice(braceexpand(text), _MAX_EXPANSION + 1))
+    except ValueError as error:
+        raise ConfigurationError(
+            f"braces can't be expanded: {error}",
+            where=text[:200],
+            remedy="Write a brace that belongs to a name as \\{",
+        ) from error
+    if not 0 < len(names) <= _MAX_EXPANSION:
+        raise ConfigurationError(
+            "braces stand for too many shards", where=text[:200], expected=f"≤ {_MAX_EXPANSION:,}"
+        )
     return names
+
+
+def _range_length(match: re.Match[str]) -> int:
+    first, last, step = (int(number or 1) for number in match.groups())
+    return abs(last - first) // max(1, abs(step)) + 1

@@ -300,7 +300,7 @@ class AtmosphereClient:
         records: list[Record] = []
         for item in answer.get("records") or ():
             with contextlib.suppress(AtdataError):
-                records.append(_record(item, did, collection))
+                records.append(_record(_json_object(item, "listRecords"), did, collection))
         following = answer.get("cursor")
         return records, following if answer.get("records") and following != cursor else None
 
@@ -354,7 +354,7 @@ class AtmosphereClient:
         if size > self.max_blob_bytes:
             raise self.too_large(size, self.base_url)
         headers = {"Content-Type": mime_type, "Content-Length": str(size)}
-        content = data if isinstance(data, bytes) else _pieces(data)
+        content = data if isinstance(data, bytes) else _pieces(data, size)
         with _translated(f"blob upload to {self.base_url}"):
             answer = self._session().invoke_procedure(
                 "com.atproto.repo.uploadBlob",
@@ -362,13 +362,14 @@ class AtmosphereClient:
                 headers=headers,
                 timeout=60 + size / 500_000,
             )
-        blob = _json_object(answer.content, "uploadBlob")["blob"]
-        if blob.get("size") != size or (cid and blob.get("ref", {}).get("$link") != cid):
+        blob = _json_object(_json_object(answer.content, "uploadBlob").get("blob"), "uploadBlob")
+        received = _json_object(blob.get("ref", {}), "uploadBlob").get("$link")
+        if blob.get("size") != size or (cid and received != cid):
             raise IntegrityError(
                 "PDS received other bytes than were sent",
                 where=self.base_url,
                 expected=f"{size:,} bytes, {cid}",
-                got=f"{blob.get('size')}, {blob.get('ref')}",
+                got=f"{blob.get('size')}, {received}",
             )
         return dict(blob)
 
@@ -457,7 +458,10 @@ def _record(answer: Mapping[str, Any], did: str, collection: str) -> Record:
     value, uri = answer.get("value"), AtUri.parse(str(answer.get("uri")))
     if not isinstance(value, dict) or (uri.authority, uri.collection) != (did, collection):
         raise IntegrityError("PDS answered with another record", where=str(uri))
-    cid = dag_cbor_cid(value)
+    try:
+        cid = dag_cbor_cid(value)
+    except TypeError as error:  # a float, say, which no record can hold
+        raise InvalidRecordError(f"answer holds no record: {error}", where=str(uri)) from error
     if cid != answer.get("cid"):
         raise IntegrityError(
             "record's content is not that of its CID",
@@ -474,9 +478,17 @@ def _json_object(answer: Any, where: str) -> dict[str, Any]:
     return answer
 
 
-def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+def _pieces(file: IO[bytes], size: int) -> Iterator[bytes]:
+    left = size
     while piece := file.read(_CHUNK):
+        left -= len(piece)
+        if left < 0:
+            break
         yield piece
+    if left:
+        raise IntegrityError(
+            "bytes to upload are fewer or more than was said", expected=f"{size:,} bytes"
+        )
 
 
 @contextlib.contextmanager

@@ -60,11 +60,12 @@ def resolve_handle(handle: str) -> str:
     if pds:
         url = f"{check_origin(pds)}/xrpc/com.atproto.identity.resolveHandle"
         try:
-            did = check_did(str(get_json(url, {"handle": handle}).get("did")))
+            answer = get_json(url, {"handle": handle})
         except ServiceError as error:
-            if error.code != "InvalidRequest":
+            if error.code not in ("InvalidRequest", "HandleNotFound"):
                 raise
             raise NotFoundError("handle leads to no account", where=handle) from error
+        did = check_did(str(answer.get("did") if isinstance(answer, dict) else answer))
     else:
         did = _well_known_did(handle)
     if resolve_did(did).handle != handle.lower():

@@ -216,7 +216,7 @@ def _parse_shards(record: Record) -> tuple[Shard, ...]:
                 Shard(
                     blob_url(did, check_cid(blob["ref"]["$link"])),
                     blob["ref"]["$link"],
-                    blob["size"],
+                    _count(blob["size"]),
                 )
                 for blob in blobs[:_SHARD_LIMIT]
             ]
@@ -252,9 +252,18 @@ def _shard_to_json(shard: Shard) -> dict[str, Any]:
 
 def _shard_from_json(body: Mapping[str, Any]) -> Shard:
     cid, size, rows = body.get("cid"), body.get("size"), body.get("rows")
-    if any(n is not None and (type(n) is not int or n < 0) for n in (size, rows)):
-        raise InvalidRecordError("shard's size or rows is not a count", got=repr((size, rows)))
-    return Shard("", None if cid is None else check_cid(cid), size, rows)
+    return Shard(
+        "",
+        None if cid is None else check_cid(cid),
+        None if size is None else _count(size),
+        None if rows is None else _count(rows),
+    )
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or value < 0:
+        raise InvalidRecordError("shard's size or rows is not a count", got=repr(value)[:60])
+    return value
 
 
 def _metadata_to_json(metadata: Mapping[str, Any]) -> dict[str, Any]:

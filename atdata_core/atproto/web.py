@@ -69,7 +69,7 @@ def parse_json(body: bytes, where: str) -> Any:
 
     try:
         return json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ServiceError("answer is not JSON", where=where, got=repr(body[:60])) from error
 
 
@@ -79,8 +79,12 @@ def check_origin(url: str) -> str:
     Raises:
         ServiceError: It may not.
     """
-    parts = urlsplit(url)
-    host = parts.hostname or ""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        _ = parts.port
+    except ValueError as error:
+        raise ServiceError(f"address is malformed: {error}", where=url[:200]) from error
     local = host == "localhost" or _is_loopback(host)
     allowed = parts.scheme == "https" and not local
     allowed = allowed or (local and parts.scheme in ("http", "https") and loopback_allowed())
@@ -151,7 +155,7 @@ def xrpc_error(body: bytes) -> tuple[str | None, str]:
     """Name and message of an XRPC error (https://atproto.com/specs/xrpc#error-responses)."""
     import json
 
-    with contextlib.suppress(ValueError):
+    with contextlib.suppress(ValueError, RecursionError):
         answer = json.loads(body)
         if isinstance(answer, dict):
             return answer.get("error"), str(answer.get("message") or "")

@@ -39,16 +39,14 @@ class Liar:
 
             def do_POST(self):
                 length = self.headers.get("Content-Length")
-                if length is None:
-                    body = b"".join(self._chunks())
-                else:
-                    body = self.rfile.read(int(length))
-                owner._serve(self, body)
+                owner._serve(self, self.rfile.read(int(length)) if length else self._chunks())
 
             def _chunks(self):
+                body = b""
                 while size := int(self.rfile.readline(), 16):
-                    yield self.rfile.read(size)
+                    body += self.rfile.read(size)
                     self.rfile.readline()
+                return body
 
             def log_message(self, *args):
                 pass

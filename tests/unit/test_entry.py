@@ -1,0 +1,116 @@
+import pickle
+
+import pytest
+
+from atdata_core import DatasetEntry, Schema, Shard
+from atdata_core.cid import dataset_cid, raw_cid
+from atdata_core.errors import InvalidRecordError, NotFoundError
+from atdata_core.indexes.codec import (
+    entry_from_json,
+    entry_to_json,
+    parse_schema_ref,
+    schema_ref,
+    version_key,
+)
+from tests.support.samples import Item
+
+SHARDS = tuple(Shard(f"{i}.tar", raw_cid(bytes([i])), 10 + i, i) for i in range(3))
+SCHEMA = Schema.of(Item).cid
+
+
+def entry(**changes):
+    found = DatasetEntry(
+        name="digits",
+        schema_ref="atdata://local/schema/Item@1.0.0",
+        shards=SHARDS,
+        schema_cid=SCHEMA,
+        description="Some digits",
+        tags=("a", "b"),
+        license="MIT",
+        metadata={"source": "x", "n": 1, "list": [1, "a"]},
+        previous=raw_cid(b"p"),
+        created_at="2024-01-01T00:00:00.000Z",
+    )
+    return found.replace(**changes)
+
+
+def test_an_entry_tells_urls_rows_size_and_cid():
+    found = entry()
+    assert found.data_urls == ["0.tar", "1.tar", "2.tar"]
+    assert (found.rows, found.size) == (3, 33)
+    assert found.cid == dataset_cid(SCHEMA, [shard.cid for shard in SHARDS])
+
+
+def test_what_is_not_known_of_one_shard_is_not_known_of_the_dataset():
+    bare = entry(shards=(*SHARDS, Shard("3.tar")))
+    assert (bare.rows, bare.size, bare.cid) == (None, None, None)
+    assert entry(schema_cid=None).cid is None
+
+
+def test_the_cid_is_of_schema_and_shards_alone():
+    elsewhere = tuple(Shard(f"s3://b/{s.url}", s.cid, s.size, s.rows) for s in SHARDS)
+    same = entry(name="other", description=None, tags=(), metadata={}, shards=elsewhere)
+    assert same.cid == entry().cid
+    assert entry(shards=SHARDS[::-1]).cid != entry().cid
+
+
+@pytest.mark.parametrize(
+    ("changes", "same"),
+    [
+        ({}, True),
+        ({"uri": "at://x", "created_at": None, "previous": None}, True),
+        ({"shards": tuple(Shard("x", s.cid, s.size, s.rows) for s in SHARDS)}, True),
+        ({"name": "b"}, False),
+        ({"description": "b"}, False),
+        ({"tags": ("a",)}, False),
+        ({"license": None}, False),
+        ({"metadata": {}}, False),
+        ({"shards": SHARDS[:1]}, False),
+        ({"schema_cid": None}, False),
+    ],
+)
+def test_entries_say_the_same_if_content_and_words_are_equal(changes, same):
+    assert entry().says_the_same(entry(**changes)) is same
+
+
+def test_entries_survive_json_and_pickling():
+    import json
+
+    assert entry_from_json(json.loads(json.dumps(entry_to_json(entry()))), "x") == entry()
+    bare = DatasetEntry("a", "b", ())
+    assert entry_from_json(entry_to_json(bare), "x") == bare
+    assert pickle.loads(pickle.dumps(entry())) == entry()
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"name": "a"}, {"name": "a", "schema_ref": "b", "shards": [1]}]
+)
+def test_json_that_holds_no_entry_is_refused(body):
+    with pytest.raises(InvalidRecordError, match="here"):
+        entry_from_json(body, "here")
+
+
+def test_references_of_schemas_come_back():
+    assert schema_ref("Item", "1.0.0") == "atdata://local/schema/Item@1.0.0"
+    assert parse_schema_ref(schema_ref("Item", "1.0.0")) == "Item@1.0.0"
+    for wrong in ("Item@1.0.0", "atdata://local/schema/Item", "atdata://local/schema/../x@1", ""):
+        with pytest.raises(NotFoundError):
+            parse_schema_ref(wrong)
+
+
+def test_versions_are_ordered_as_numbers():
+    assert sorted(["10.0.0", "9.0.0", "9.10.0", "9.9.0"], key=version_key) == [
+        "9.0.0",
+        "9.9.0",
+        "9.10.0",
+        "10.0.0",
+    ]
+
+
+@pytest.mark.parametrize("version", ["../../x", "1.0.0/../../y", "1"])
+def test_a_reference_never_leads_out_of_the_folder(tmp_path, version):
+    from atdata_core import FileIndex
+
+    (tmp_path / "x.json").write_text("{}")
+    with pytest.raises(NotFoundError):
+        FileIndex(tmp_path / "a" / "b").load_schema(f"atdata://local/schema/Item@{version}")

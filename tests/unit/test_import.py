@@ -1,0 +1,68 @@
+"""Importing costs little: no heavy library is loaded before it is needed."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("boto3", "botocore", "redis", "atproto", "httpx", "webdataset", "pyarrow", "torch")
+
+EXPORTED = {
+    "AbstractDataStore",
+    "AbstractIndex",
+    "AtdataError",
+    "AtmosphereIndex",
+    "BlobSource",
+    "DataSource",
+    "Dataset",
+    "DatasetEntry",
+    "FileDataStore",
+    "FileIndex",
+    "FileSource",
+    "LocalIndex",
+    "PDSBlobStore",
+    "PackableSample",
+    "S3DataStore",
+    "S3Source",
+    "SampleBatch",
+    "Schema",
+    "Shape",
+    "Shard",
+    "atmosphere",
+    "errors",
+    "load_dataset",
+    "packable",
+    "promote_to_atmosphere",
+}
+ATMOSPHERE = {
+    "AtUri",
+    "AtmosphereClient",
+    "AtmosphereIndex",
+    "BlobSource",
+    "DatasetLoader",
+    "DatasetPublisher",
+    "PDSBlobStore",
+    "Record",
+    "SchemaLoader",
+    "SchemaPublisher",
+}
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [("atdata_core", (*HEAVY, "dagster")), ("atdata_dagster", HEAVY)],
+)
+def test_importing_loads_no_heavy_library(module, heavy):
+    program = f"import sys, {module}; print(*sorted(set(sys.modules) & set({heavy!r})))"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout.strip()) == (0, ""), ran.stderr
+
+
+def test_the_public_names_are_the_promised_ones():
+    import atdata_core
+    from atdata_core import atmosphere
+
+    for module, names in ((atdata_core, EXPORTED), (atmosphere, ATMOSPHERE)):
+        assert set(module.__all__) == names
+        assert list(module.__all__) == sorted(module.__all__)
+        assert all(getattr(module, name).__doc__ for name in names)
