@@ -1,30 +1,26 @@
 """`Dataset[T]`: the samples of some shards, read when they are asked for."""
 
-import random
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import dataclasses
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from os import PathLike, fspath
-from typing import Any, Generic, TypeVar, cast, overload
+from typing import Any, Generic, Self, TypeVar, cast, overload
 
 from atdata_core.entry import DatasetEntry
-from atdata_core.errors import SchemaError
+from atdata_core.errors import ConfigurationError, SchemaError
+from atdata_core.iteration import Iteration
+from atdata_core.lens import Lens
+from atdata_core.operations import Operation, applied, mapping, result_type, viewing
+from atdata_core.passes import Body, Plan
+from atdata_core.rows import Rows
 from atdata_core.sample import SampleBatch
 from atdata_core.schema import Schema
-from atdata_core.shard import Shard, inspect_shard, read_samples
+from atdata_core.shard import Shard, inspect_shard
+from atdata_core.shares import WHOLE, Share
 from atdata_core.sources import DataSource, FileSource, VerifiedSource, expand
 
 T = TypeVar("T")
 V = TypeVar("V")
-V_co = TypeVar("V_co", covariant=True)
-
-
-class Iteration(Generic[V_co]):
-    """A pass over a dataset that can be made again: each ``for`` starts from the beginning."""
-
-    def __init__(self, start: Callable[[], Iterator[V_co]]) -> None:
-        self._start = start
-
-    def __iter__(self) -> Iterator[V_co]:
-        return self._start()
 
 
 class Dataset(Generic[T]):
@@ -35,6 +31,9 @@ class Dataset(Generic[T]):
         digits = Dataset[Digit]("digits-{000000..000003}.tar")
         for batch in digits.ordered(batch_size=32):
             batch.image.shape  # (32, 8, 8)
+
+    `map`, `filter` and `as_type` give another dataset upon the same shards; they apply in the order
+    in which they are written, to single samples as to batches.
 
     Args:
         source: A `DataSource`, or paths: one text with braces or wildcards in it, or a list.
@@ -49,19 +48,24 @@ class Dataset(Generic[T]):
         self.entry: DatasetEntry | None = None
         """What an index says of the dataset, if it was opened through one."""
         self._schema: Schema | None = None
-        self._sample_type = sample_type
+        self._stored_type: type | None = sample_type
+        self._operations: tuple[Operation, ...] = ()
+        self._share = WHOLE
+        self._by_worker = False
+        self._shards: tuple[Shard, ...] | None = None
         if isinstance(source, (str, PathLike)):
             self.source: DataSource = FileSource(expand(fspath(source)))
         elif isinstance(source, DataSource):
             self.source = source
         else:
             self.source = FileSource(list(source))
-        self._shards: tuple[Shard, ...] | None = None
+
+    # --- what it is
 
     @property
-    def sample_type(self) -> type[T]:
-        """The type of the samples; raises `SchemaError` if none was given."""
-        if self._sample_type is None:
+    def stored_type(self) -> type:
+        """The type of the samples in the shards; raises `SchemaError` if none was given."""
+        if self._stored_type is None:
             # Python sets this after __init__, so it can only be looked at now.
             alias = getattr(self, "__orig_class__", None)
             args: tuple[Any, ...] = getattr(alias, "__args__", ())
@@ -71,13 +75,56 @@ class Dataset(Generic[T]):
                     where=repr(self.source),
                     remedy="Write Dataset[MySample](source)",
                 )
-            self._sample_type = cast("type[T]", args[0])
-        return self._sample_type
+            self._stored_type = args[0]
+        return self._stored_type
+
+    @property
+    def sample_type(self) -> type[T]:
+        """The type of the samples as they are handed out.
+
+        Raises:
+            SchemaError: None was given, or a `map` doesn't tell what it gives.
+        """
+        found = result_type(self.stored_type, self._operations)
+        if found is None:
+            raise SchemaError(
+                "a map doesn't tell what type it gives",
+                where=repr(self),
+                remedy="Annotate its result with a packable type, or write map(function, to=Type)",
+            )
+        return cast("type[T]", found)
 
     @property
     def schema(self) -> Schema:
         """What the samples are: as it is registered, if the dataset was opened through an index."""
-        return self._schema or Schema.of(self.sample_type)
+        if self._schema is not None and not self.is_transformed:
+            return self._schema
+        return Schema.of(self.sample_type)
+
+    @property
+    def column_names(self) -> list[str]:
+        """The names of the samples' fields, in order."""
+        return [field.name for field in self.schema.fields]
+
+    @property
+    def is_transformed(self) -> bool:
+        """Whether the samples are others than those in the shards."""
+        return bool(self._operations) or self._by_worker or not self._share.whole
+
+    def describe(self) -> dict[str, Any]:
+        """What is known without reading: type, fields, shards, and rows and size if told."""
+        told = self._told()
+        known = {
+            "rows": [shard.rows for shard in told],
+            "bytes": [shard.size for shard in told],
+        }
+        return {
+            "sample_type": self.sample_type.__name__,
+            "fields": {field.name: str(field.type) for field in self.schema.fields},
+            "shards": len(self.list_shards()),
+            **{key: sum(n) for key, n in known.items() if n and None not in n},
+            **({"cid": self.entry.cid} if self.entry else {}),
+        }
 
     def list_shards(self) -> list[str]:
         """The addresses of the shards, in order."""
@@ -88,21 +135,26 @@ class Dataset(Generic[T]):
         """CID, size and rows of each shard; reads them through once, unless the index told them.
 
         Raises:
+            ConfigurationError: The dataset's samples are others than those in the shards.
             ShardError: One of them is not a whole, legal shard.
         """
+        if self.is_transformed:
+            raise ConfigurationError(
+                "dataset's samples are not those of its shards",
+                where=repr(self),
+                remedy="Write them as a dataset of their own: index.insert_dataset(…) does",
+            )
         if self._shards is None:
             by_url = {shard.url: shard for shard in self._told()}
             self._shards = tuple(self._inspect(url, by_url.get(url)) for url in self.list_shards())
         return self._shards
 
-    def _told(self) -> tuple[Shard, ...]:
-        return self.source.known if isinstance(self.source, VerifiedSource) else ()
+    def __repr__(self) -> str:
+        name = self._stored_type.__name__ if self._stored_type else "…"
+        steps = "".join(f".{operation}" for operation in self._operations)
+        return f"Dataset[{name}]({self.source!r}){steps}"
 
-    def _inspect(self, url: str, known: Shard | None) -> Shard:
-        if known and None not in (known.cid, known.size, known.rows):
-            return known
-        with self.source.open_shard(url) as stream:
-            return inspect_shard(stream, url)
+    # --- reading it through
 
     @overload
     def ordered(self) -> Iteration[T]: ...
@@ -116,11 +168,17 @@ class Dataset(Generic[T]):
         Args:
             batch_size: Samples a `SampleBatch`; the last one may hold fewer. None: one by one.
         """
-        return self._iteration(lambda: self._samples(self.list_shards()), batch_size)
+        return Iteration(self._plan(batch_size))
 
     @overload
     def shuffled(
-        self, buffer_shards: int = ..., buffer_samples: int = ..., *, seed: int | None = ...
+        self,
+        buffer_shards: int = ...,
+        buffer_samples: int = ...,
+        batch_size: None = ...,
+        *,
+        seed: int | None = ...,
+        epoch: int = ...,
     ) -> Iteration[T]: ...
     @overload
     def shuffled(
@@ -130,6 +188,7 @@ class Dataset(Generic[T]):
         batch_size: int = ...,
         *,
         seed: int | None = ...,
+        epoch: int = ...,
     ) -> Iteration[SampleBatch[T]]: ...
     def shuffled(
         self,
@@ -138,6 +197,7 @@ class Dataset(Generic[T]):
         batch_size: int | None = None,
         *,
         seed: int | None = None,
+        epoch: int = 0,
     ) -> Iteration[Any]:
         """The samples in random order, each once.
 
@@ -145,51 +205,191 @@ class Dataset(Generic[T]):
             buffer_shards: Among how many shards the next one is drawn.
             buffer_samples: Among how many samples the next one is drawn; as many lie in memory.
             batch_size: Samples a `SampleBatch`; the last one may hold fewer. None: one by one.
-            seed: The same seed gives the same order; None another one in each pass.
+            seed: The same seed gives the same order in each epoch; None another one in each pass.
+            epoch: The number of the (first) epoch; each has an order of its own.
         """
-
-        def start() -> Iterator[T]:
-            rng = random.Random(seed)  # noqa: S311 - an order of samples is no secret
-            urls = _shuffle(self.list_shards(), buffer_shards, rng)
-            return _shuffle(self._samples(urls), buffer_samples, rng)
-
-        return self._iteration(start, batch_size)
+        if min(buffer_shards, buffer_samples, epoch) < 0:
+            raise ValueError("buffer_shards, buffer_samples and epoch can't be negative")
+        plan = dataclasses.replace(
+            self._plan(batch_size),
+            shuffled=True,
+            buffer_shards=buffer_shards,
+            buffer_samples=buffer_samples,
+            seed=seed,
+            epoch=epoch,
+        )
+        return Iteration(plan)
 
     def __iter__(self) -> Iterator[T]:
         return iter(self.ordered())
 
+    def head(self, count: int = 5) -> list[T]:
+        """The first samples; no more than they is read."""
+        if count < 1:
+            return []
+        found: list[T] = []
+        for sample in self:
+            found.append(sample)
+            if len(found) == count:
+                break
+        return found
+
     def __len__(self) -> int:
         """The number of samples; raises `TypeError` unless the index knows it.
 
-        `shards` counts them where it doesn't. (Counting here would make ``list(dataset)`` read
+        `count` counts them where it doesn't. (Counting here would make ``list(dataset)`` read
         everything twice.)
         """
-        known: Sequence[Shard] = self._shards or self._told()
-        rows = [shard.rows for shard in known if shard.rows is not None]
-        if not known or len(rows) != len(known):
+        rows = [shard.rows for shard in self._shards or self._told()]
+        if self._filtered() or not rows or None in rows:
             raise TypeError(
-                "the number of samples is not known without reading the shards: "
-                "sum(shard.rows for shard in dataset.shards)"
+                "the number of samples is not known without reading them: dataset.count()"
             )
-        return sum(rows)
+        total = sum(cast("list[int]", rows))
+        return (
+            total if self._share.whole else len(range(self._share.index, total, self._share.count))
+        )
 
-    def __repr__(self) -> str:
-        name = self._sample_type.__name__ if self._sample_type else "…"
-        return f"Dataset[{name}]({self.source!r})"
+    def count(self) -> int:
+        """The number of samples; they are read through where the index didn't tell it."""
+        try:
+            return len(self)
+        except TypeError:
+            return sum(1 for _ in self)
 
-    def _samples(self, urls: Iterable[str]) -> Iterator[T]:
-        for url in urls:
-            with self.source.open_shard(url) as stream:
-                yield from read_samples(stream, self.sample_type, url)
+    # --- single samples
 
-    def _iteration(
-        self, start: Callable[[], Iterator[T]], batch_size: int | None
-    ) -> Iteration[Any]:
-        if batch_size is None:
-            return Iteration(start)
-        if batch_size < 1:
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        """One sample by its number, or a list of some; only the shards that hold them are opened.
+
+        Raises:
+            IndexError: There is no sample of this number.
+            ConfigurationError: A filter, or a share of the dataset, leaves no numbers to go by.
+        """
+        if isinstance(index, slice):
+            return self.select(range(*index.indices(self._rows.total())))
+        return self.select([index])[0]
+
+    def select(self, indices: Sequence[int]) -> list[T]:
+        """Some samples by their numbers, in this order; errors as in ``dataset[i]``."""
+        self._check_numbered()
+        return list(self._decoded(self._rows.read(list(indices))))
+
+    def get(self, key: str) -> T:
+        """The sample of a key (its member's name in the tar); raises `NotFoundError`."""
+        self._check_numbered()
+        return next(self._decoded([self._rows.find(key)]))
+
+    # --- other datasets upon it
+
+    def map(self, function: Callable[[T], V], to: type[V] | None = None) -> "Dataset[V]":
+        """The same with each sample replaced by ``function(sample)``.
+
+        Args:
+            function: From a sample to what takes its place: a sample, or anything else.
+            to: The packable type that it gives; by default what its annotation says. Needed to
+                write the result as a dataset.
+        """
+        return cast("Dataset[V]", self._with(mapping(function, to)))
+
+    def filter(self, predicate: Callable[[T], bool]) -> Self:
+        """The same without the samples for which `predicate` is false."""
+        return self._with(Operation("filter", predicate))
+
+    def as_type(self, view_type: type[V], lens: Lens[Any, V] | None = None) -> "Dataset[V]":
+        """The same with each sample seen as another type.
+
+        Args:
+            view_type: The packable type to see them as.
+            lens: How; by default the lens that leads there, see `atdata_core.lens.find_lens`.
+
+        Raises:
+            LensError: No lens leads there.
+            SchemaError: `lens` is one between other types.
+        """
+        source_type = result_type(self.stored_type, self._operations)
+        return cast("Dataset[V]", self._with(viewing(view_type, source_type, lens)))
+
+    def split_by_worker(self) -> Self:
+        """The same, divided among whoever reads at once: each sample goes to exactly one.
+
+        Readers are the workers of a PyTorch ``DataLoader`` and the ranks of a distributed job
+        (``torch.distributed``, or ``RANK`` and ``WORLD_SIZE``), as they are when a pass begins.
+        """
+        copy = self._copy()
+        copy._by_worker = True
+        return copy
+
+    def shard_for(self, rank: int, world_size: int) -> Self:
+        """The part of one reader of several, told by hand.
+
+        Raises:
+            ConfigurationError: There is no such reader.
+        """
+        copy = self._copy()
+        copy._share = self._share.divided(Share(rank, world_size))
+        return copy
+
+    # --- inside
+
+    def _plan(self, batch_size: int | None) -> Plan:
+        if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-        return Iteration(lambda: _batches(start(), batch_size, self.sample_type))
+        return Plan(
+            source=self.source,
+            sample_type=self.stored_type,
+            told=self._shards or self._told(),
+            operations=self._operations,
+            share=self._share,
+            by_worker=self._by_worker,
+            batch_size=batch_size,
+        )
+
+    def _copy(self) -> Self:
+        copy = type(self)(self.source, cast("type[T]", self.stored_type))
+        copy.entry, copy._schema = self.entry, self._schema
+        copy._operations, copy._shards = self._operations, self._shards
+        copy._share, copy._by_worker = self._share, self._by_worker
+        return copy
+
+    def _with(self, operation: Operation) -> Self:
+        copy = self._copy()
+        copy._operations = (*self._operations, operation)
+        return copy
+
+    def _filtered(self) -> bool:
+        filters = any(operation.kind == "filter" for operation in self._operations)
+        return filters or self._by_worker
+
+    def _check_numbered(self) -> None:
+        if self._filtered() or not self._share.whole:
+            raise ConfigurationError(
+                "samples have no numbers or keys behind a filter or in a share",
+                where=repr(self),
+                remedy="Select first, filter then; or iterate",
+            )
+
+    @functools.cached_property
+    def _rows(self) -> Rows:
+        told = {s.url: s.rows for s in self._shards or self._told() if s.rows is not None}
+        return Rows(self.source, told)
+
+    def _decoded(self, bodies: Sequence[Body]) -> Iterator[T]:
+        samples: Iterator[Any] = (body.decoded(self.stored_type) for body in bodies)
+        return applied(self._operations, samples)
+
+    def _told(self) -> tuple[Shard, ...]:
+        return self.source.known if isinstance(self.source, VerifiedSource) else ()
+
+    def _inspect(self, url: str, known: Shard | None) -> Shard:
+        if known and None not in (known.cid, known.size, known.rows):
+            return known
+        with self.source.open_shard(url) as stream:
+            return inspect_shard(stream, url)
 
 
 def listed_dataset(
@@ -207,28 +407,3 @@ def listed_dataset(
     dataset.entry = entry
     dataset._schema = schema
     return dataset
-
-
-def _batches(samples: Iterator[T], size: int, sample_type: type[T]) -> Iterator[SampleBatch[T]]:
-    batch: list[T] = []
-    for sample in samples:
-        batch.append(sample)
-        if len(batch) == size:
-            yield SampleBatch(batch, sample_type)
-            batch = []
-    if batch:
-        yield SampleBatch(batch, sample_type)
-
-
-def _shuffle(items: Iterable[V], size: int, rng: random.Random) -> Iterator[V]:
-    buffer: list[V] = []
-    for item in items:
-        if len(buffer) < size:
-            buffer.append(item)
-            continue
-        place = rng.randrange(size) if size else 0
-        if size:
-            item, buffer[place] = buffer[place], item  # noqa: PLW2901
-        yield item
-    rng.shuffle(buffer)
-    yield from buffer

@@ -237,6 +237,17 @@ class AbstractIndex(ABC):
         progress: Progress | None = None,
     ) -> Insertion:
         """Does what `insert_dataset` does, and tells what had to be done for it."""
+        if ds.is_transformed:
+            return self._insert_transformed(
+                ds,
+                name=name,
+                schema_ref=schema_ref,
+                description=description,
+                tags=tags or (),
+                license=license,
+                metadata=metadata,
+                progress=progress,
+            )
         known = ds.entry or DatasetEntry(name, "", ())
         ref, schema_cid = self._registered(ds.schema, schema_ref, keep_version=ds.entry is not None)
         draft = DatasetEntry(
@@ -259,6 +270,11 @@ class AbstractIndex(ABC):
             draft = draft.replace(shards=tuple(shards))
             source = self.data_store.create_source(draft.data_urls)
         return self._list(draft, source, count)
+
+    def _insert_transformed(self, ds: Dataset[Any], *, name: str, **said: Any) -> Insertion:
+        # Its shards hold other samples, so what is said of them isn't said of these.
+        samples = ds.ordered()
+        return self.write_samples(samples, name=name, sample_type=ds.sample_type, **said)
 
     def _list(self, draft: DatasetEntry, source: DataSource, count: "_Counter") -> Insertion:
         found = self._find_equal(draft)

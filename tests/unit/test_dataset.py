@@ -129,7 +129,7 @@ def test_facts_of_shards_are_read_through_once(paths):
 
 def test_the_length_is_known_once_the_shards_were_counted(paths):
     dataset = Dataset[Item](paths)
-    with pytest.raises(TypeError, match=r"dataset\.shards"):
+    with pytest.raises(TypeError, match=r"dataset\.count"):
         len(dataset)
     assert sum(shard.rows for shard in dataset.shards) == 12
     assert len(dataset) == 12
