@@ -6,6 +6,8 @@ from atdata_core.indexes.atmosphere import AtmosphereIndex
 from atdata_core.publishing import (
     DatasetLoader,
     DatasetPublisher,
+    LabelLoader,
+    LabelPublisher,
     SchemaLoader,
     SchemaPublisher,
 )
@@ -18,6 +20,8 @@ __all__ = [
     "BlobSource",
     "DatasetLoader",
     "DatasetPublisher",
+    "LabelLoader",
+    "LabelPublisher",
     "PDSBlobStore",
     "Record",
     "SchemaLoader",

@@ -28,6 +28,7 @@ class DatasetEntry:
         record_cid: The CID of that record.
         previous: What the name stood for before: the content CID of the entry replaced.
         created_at: When it was written, ISO 8601 in UTC.
+        unreadable: Why the dataset can't be opened, if its record keeps it in a way not known here.
     """
 
     name: str
@@ -42,6 +43,7 @@ class DatasetEntry:
     record_cid: str | None = None
     previous: str | None = None
     created_at: str | None = None
+    unreadable: str | None = None
 
     @property
     def data_urls(self) -> list[str]:

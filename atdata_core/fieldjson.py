@@ -43,6 +43,7 @@ _MAX_MEMBERS = 10_000
 _MAX_DEPTH = 16
 _MAX_NAME = 100
 _MAX_DTYPE = 32
+_SCALARS: dict[type, str] = {str: "string", int: "integer", bool: "boolean"}
 
 
 def field_to_json(field: Field, prefix: str) -> dict[str, Any]:
@@ -66,7 +67,7 @@ def type_to_json(kind: FieldType, prefix: str) -> dict[str, Any]:
         case NDArrayType():
             return _ndarray_to_json(kind, prefix)
         case ListType():
-            name = "array" if kind.python == "list" else "tuple"
+            name = "array" if kind.python == "list" else "sequence"
             return {"$type": prefix + name, "items": type_to_json(kind.items, prefix)}
         case TupleType():
             items = [type_to_json(item, prefix) for item in kind.items]
@@ -81,10 +82,10 @@ def type_to_json(kind: FieldType, prefix: str) -> dict[str, Any]:
         case DatetimeType():
             return {"$type": f"{prefix}datetime"}
         case EnumType():
-            members = [{"name": name, "value": value} for name, value in kind.members]
+            members = [{"name": name, **_scalar_to_json(value)} for name, value in kind.members]
             return {"$type": f"{prefix}enum", "name": kind.name, "members": members}
         case LiteralType():
-            return {"$type": f"{prefix}literal", "values": list(kind.values)}
+            return {"$type": f"{prefix}literal", "values": list(map(_scalar_to_json, kind.values))}
 
 
 def fields_from_json(bodies: Any, where: str, depth: int = _MAX_DEPTH) -> tuple[Field, ...]:
@@ -219,7 +220,7 @@ def type_from_json(body: Mapping[str, Any], where: str, depth: int = _MAX_DEPTH)
                     type_from_json(item, where, depth - 1) for item in body["items"][:_MAX_FIELDS]
                 )
             )
-        case "tuple":
+        case "sequence":
             return ListType(type_from_json(body["items"], where, depth - 1), "tuple")
         case "map":
             return DictType(type_from_json(body["values"], where, depth - 1))
@@ -241,9 +242,9 @@ def type_from_json(body: Mapping[str, Any], where: str, depth: int = _MAX_DEPTH)
 def _enum(name: str, bodies: Any, where: str) -> EnumType:
     if not isinstance(bodies, list) or not 0 < len(bodies) <= _MAX_MEMBERS:
         raise SchemaError("Enum has no usable members", where=where)
-    members = tuple((check_name(body["name"], where), body["value"]) for body in bodies)
-    for member, value in members:
-        if type(value) not in (str, int, bool) or member.startswith("_"):
+    members = tuple((check_name(body["name"], where), _scalar(body, where)) for body in bodies)
+    for member, _ in members:
+        if member.startswith("_"):
             raise SchemaError("Enum has an unusable member", where=where, got=member)
     try:
         return enum_type(_build_enum(name, members, tuple(type(v) for _, v in members)), where)
@@ -263,9 +264,20 @@ def _build_enum(
 def _literal(values: Any, where: str) -> LiteralType:
     if not isinstance(values, list) or not 0 < len(values) <= _MAX_MEMBERS:
         raise SchemaError("Literal has no usable values", where=where)
-    if not all(type(value) in (str, int, bool) for value in values):
-        raise SchemaError("Literal has an unusable value", where=where)
-    return LiteralType(tuple(values))
+    return LiteralType(tuple(_scalar(value, where) for value in values))
+
+
+def _scalar_to_json(value: str | int | bool) -> dict[str, Any]:
+    # Under the name of its type: lexicons have no lists of several, and 1 must not become true.
+    return {_SCALARS[type(value)]: value}
+
+
+def _scalar(body: Mapping[str, Any], where: str) -> str | int | bool:
+    for kind, name in _SCALARS.items():
+        if type(body.get(name)) is kind:
+            value: str | int | bool = body[name]
+            return value
+    raise SchemaError("value is not a text, integer or boolean", where=where, got=str(body)[:100])
 
 
 def _ndarray_to_json(kind: NDArrayType, prefix: str) -> dict[str, Any]:

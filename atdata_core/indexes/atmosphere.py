@@ -3,12 +3,19 @@
 from typing import Any
 
 from atdata_core.atproto.client import AtmosphereClient
-from atdata_core.atproto.records import DATASET_TYPE, SCHEMA_TYPE, parse_dataset, parse_schema
+from atdata_core.atproto.records import DATASET_TYPES, SCHEMA_TYPES, parse_dataset, parse_schema
 from atdata_core.entry import DatasetEntry
 from atdata_core.errors import AtdataError, NotFoundError
 from atdata_core.indexes.base import AbstractIndex
 from atdata_core.indexes.codec import version_key
-from atdata_core.publishing import DatasetLoader, DatasetPublisher, SchemaLoader, SchemaPublisher
+from atdata_core.publishing import (
+    DatasetLoader,
+    DatasetPublisher,
+    LabelLoader,
+    SchemaLoader,
+    SchemaPublisher,
+)
+from atdata_core.publishing.common import iter_types
 from atdata_core.schema import Schema
 from atdata_core.sources import DataSource
 from atdata_core.stores.base import AbstractDataStore, Progress
@@ -25,13 +32,19 @@ class AtmosphereIndex(AbstractIndex):
     Args:
         client: The account, logged in for whatever writes.
         data_store: Where the shards of inserted datasets are put.
+        namespace: In which namespace records are written; see `SchemaPublisher`.
     """
 
     def __init__(
-        self, client: AtmosphereClient, *, data_store: AbstractDataStore | None = None
+        self,
+        client: AtmosphereClient,
+        *,
+        data_store: AbstractDataStore | None = None,
+        namespace: str | None = None,
     ) -> None:
         super().__init__(data_store)
         self.client = client
+        self.namespace = namespace
 
     @property
     def moves_shards(self) -> bool:  # type: ignore[override]
@@ -44,12 +57,16 @@ class AtmosphereIndex(AbstractIndex):
         self.client.close()
 
     def get_dataset(self, ref: str) -> DatasetEntry:
-        """The entry of an AT URI, or of a name or content CID in the account's own records."""
+        """The entry of an AT URI, or of a name, content CID or label of the account's own."""
         if ref.startswith("at://"):
             return DatasetLoader(self.client).entry(ref)
         for entry in self.list_datasets():
             if ref in (entry.name, entry.cid):
                 return entry
+        name, _, version = ref.rpartition("@")
+        if name:
+            uri = LabelLoader(self.client).resolve(self.client.did, name, version)
+            return DatasetLoader(self.client).entry(uri)
         raise NotFoundError("account has no such dataset", where=self.client.did, got=ref)
 
     def list_datasets(self, repo: str | None = None) -> list[DatasetEntry]:
@@ -59,7 +76,7 @@ class AtmosphereIndex(AbstractIndex):
             repo: DID or handle; by default the account's own.
         """
         found: dict[str, DatasetEntry] = {}
-        for record in self.client.iter_records(DATASET_TYPE, repo=repo):
+        for record in iter_types(self.client, DATASET_TYPES, repo):
             try:
                 entry = parse_dataset(record)
             except AtdataError:
@@ -84,7 +101,7 @@ class AtmosphereIndex(AbstractIndex):
     def versions_of(self, name: str) -> list[Schema]:
         """The account's schemas of a name, oldest version first."""
         found = []
-        for record in self.client.iter_records(SCHEMA_TYPE):
+        for record in iter_types(self.client, SCHEMA_TYPES):
             try:
                 found.append(parse_schema(record))
             except AtdataError:
@@ -94,14 +111,14 @@ class AtmosphereIndex(AbstractIndex):
 
     def put_schema(self, schema: Schema) -> str:
         """Publishes a schema; another one of the same version stays beside it."""
-        return str(SchemaPublisher(self.client).publish(schema))
+        return str(SchemaPublisher(self.client, namespace=self.namespace).publish(schema))
 
     def _find_equal(self, draft: DatasetEntry) -> DatasetEntry | None:
-        publisher = DatasetPublisher(self.client)
+        publisher = DatasetPublisher(self.client, namespace=self.namespace)
         return publisher.find_blobs(draft) if self.moves_shards else publisher.find_external(draft)
 
     def _put_entry(self, draft: DatasetEntry, source: DataSource, moved: Progress) -> DatasetEntry:
-        publisher = DatasetPublisher(self.client)
+        publisher = DatasetPublisher(self.client, namespace=self.namespace)
         if self.moves_shards:
             return publisher.publish_blobs(draft, source, moved)
         return publisher.publish_external(draft)

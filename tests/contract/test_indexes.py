@@ -30,7 +30,7 @@ from atdata_core import (
     promote_to_atmosphere,
 )
 from atdata_core.atmosphere import AtmosphereClient, SchemaLoader
-from atdata_core.atproto.records import DATASET_TYPE, SCHEMA_TYPE
+from atdata_core.atproto.records import DATASET_TYPES, SCHEMA_TYPES
 from atdata_core.errors import (
     ConfigurationError,
     ConflictError,
@@ -44,6 +44,8 @@ from atdata_core.promotion import promote
 from tests.support import web
 from tests.support.samples import Item, Other, cid_of, items, shard_file, tar_of
 from tests.support.writers import write_to
+
+DATASET_TYPE, SCHEMA_TYPE = DATASET_TYPES[0], SCHEMA_TYPES[0]
 
 pytestmark = pytest.mark.usefixtures("services")
 

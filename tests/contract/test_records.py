@@ -15,7 +15,7 @@ from atdata_core.atmosphere import (
     SchemaLoader,
     SchemaPublisher,
 )
-from atdata_core.atproto.records import DATASET_TYPE, SCHEMA_TYPE
+from atdata_core.atproto.records import DATASET_TYPES, SCHEMA_TYPES
 from atdata_core.cid import dag_cbor_cid
 from atdata_core.errors import (
     AuthenticationError,
@@ -27,6 +27,8 @@ from atdata_core.errors import (
 )
 from tests.support import web
 from tests.support.samples import Item, Other, cid_of, items, shard_file
+
+DATASET_TYPE, SCHEMA_TYPE = DATASET_TYPES[0], SCHEMA_TYPES[0]
 
 NOTE = "com.example.note"
 

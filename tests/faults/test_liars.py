@@ -18,11 +18,12 @@ from atdata_core.atmosphere import (
     SchemaPublisher,
 )
 from atdata_core.atproto.records import (
-    DATASET_TYPE,
-    SCHEMA_TYPE,
+    DATASET_TYPES,
+    SCHEMA_TYPES,
     blob_storage,
     dataset_record,
     external_storage,
+    names_of,
     schema_record,
 )
 from atdata_core.cid import dag_cbor_cid, raw_cid
@@ -43,6 +44,8 @@ from atdata_core.errors import (
 )
 from tests.support.liar import DID, HANDLE, Liar
 from tests.support.samples import Item, items, shard_file
+
+DATASET_TYPE, SCHEMA_TYPE = DATASET_TYPES[0], SCHEMA_TYPES[0]
 
 NOTE = "com.example.note"
 GET = "com.atproto.repo.getRecord"
@@ -80,8 +83,8 @@ def published(liar, tmp_path):
     schema_uri = liar.add_record(SCHEMA_TYPE, "s", schema)
     shard = Shard("x", liar.add_blob(data), len(data), 3)
     entry = DatasetEntry("digits", schema_uri, (shard,), schema_cid=Schema.of(Item).cid)
-    storage = blob_storage([shard], "application/x-tar")
-    record = dataset_record(entry, storage, dag_cbor_cid(schema))
+    storage = blob_storage([shard], "application/x-tar", names_of())
+    record = dataset_record(entry, storage, dag_cbor_cid(schema), names_of())
     return liar.add_record(DATASET_TYPE, "d", record), data
 
 
@@ -426,11 +429,14 @@ def changed(record, **parts):
         {"storage": {"$type": "ac.foundation.dataset.storageBlobs"}},
         {"storage": {"$type": "ac.foundation.dataset.storageBlobs", "blobs": [{}]}},
         {"storage": {"$type": "ac.foundation.dataset.storageBlobs", "blobs": 5}},
-        {"storage": external_storage(["file:///etc/passwd"])},
-        {"storage": external_storage(["/etc/passwd"])},
-        {"storage": external_storage(["pipe:cat /etc/passwd"])},
-        {"storage": external_storage(["http://10.0.0.1/a.tar"])},
-        {"storage": external_storage(["https://x.org/{0..999999999}.tar"]), "shards": ...},
+        {"storage": external_storage(["file:///etc/passwd"], (), names_of())},
+        {"storage": external_storage(["/etc/passwd"], (), names_of())},
+        {"storage": external_storage(["pipe:cat /etc/passwd"], (), names_of())},
+        {"storage": external_storage(["http://10.0.0.1/a.tar"], (), names_of())},
+        {
+            "storage": external_storage(["https://x.org/{0..999999999}.tar"], (), names_of()),
+            "shards": ...,
+        },
         {"shards": []},
         {"shards": [{}, {}]},
         {"shards": [{"cid": "nonsense"}]},

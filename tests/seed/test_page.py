@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 
 from atdata_core.atmosphere import AtmosphereClient
-from atdata_core.atproto.records import DATASET_TYPE, SCHEMA_TYPE
+from atdata_core.atproto.records import DATASET_TYPES, SCHEMA_TYPES
 from tests.support import web
 from tests.support.samples import cid_of
+
+DATASET_TYPE, SCHEMA_TYPE = DATASET_TYPES[0], SCHEMA_TYPES[0]
 
 PAGE = Path(__file__).with_name("page.md").read_text("utf-8")
 BLOCKS = re.findall(r"^## (.+?)\n\n```python\n(.+?)^```$", PAGE, re.MULTILINE | re.DOTALL)

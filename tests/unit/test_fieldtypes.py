@@ -276,10 +276,10 @@ def test_a_module_s_text_holds_no_code_of_a_stranger():
     "kind",
     [
         {"$type": "#primitive", "primitive": "object"},
-        {"$type": "#enum", "name": "E", "members": [{"name": "__class__", "value": 1}]},
-        {"$type": "#enum", "name": "E", "members": [{"name": "mro", "value": 1}]},
+        {"$type": "#enum", "name": "E", "members": [{"name": "__class__", "integer": 1}]},
+        {"$type": "#enum", "name": "E", "members": [{"name": "mro", "integer": 1}]},
         {"$type": "#enum", "name": "E", "members": []},
-        {"$type": "#enum", "name": "import os", "members": [{"name": "A", "value": 1}]},
+        {"$type": "#enum", "name": "import os", "members": [{"name": "A", "integer": 1}]},
         {"$type": "#literal", "values": [[1]]},
         {"$type": "#object", "name": "class", "fields": []},
         {"$type": "#object", "name": "A", "fields": []},

@@ -41,6 +41,8 @@ ATMOSPHERE = {
     "BlobSource",
     "DatasetLoader",
     "DatasetPublisher",
+    "LabelLoader",
+    "LabelPublisher",
     "PDSBlobStore",
     "Record",
     "SchemaLoader",

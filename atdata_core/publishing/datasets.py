@@ -1,4 +1,4 @@
-"""Writing schemas and datasets into an account's repository, and reading anybody's.
+"""Datasets as records: writing the account's own, reading anybody's.
 
 A record's key is made of its content, so publishing the same thing twice finds the record that is
 there. Blobs are uploaded first, the record that names them is written last.
@@ -10,23 +10,23 @@ from typing import Any
 
 from atdata_core.atproto.client import AtmosphereClient, Record
 from atdata_core.atproto.records import (
-    DATASET_TYPE,
-    SCHEMA_TYPE,
+    DATASET_TYPES,
     blob_storage,
+    blobs_of,
     dataset_record,
     external_storage,
+    names_of,
     parse_dataset,
-    parse_schema,
     record_key,
-    schema_record,
     storage_type,
 )
 from atdata_core.atproto.uri import AtUri
 from atdata_core.cid import raw_cid
 from atdata_core.dataset import Dataset, listed_dataset
 from atdata_core.entry import DatasetEntry
-from atdata_core.errors import ConfigurationError, ConflictError, NotFoundError, SchemaError
-from atdata_core.schema import Schema
+from atdata_core.errors import ConfigurationError, InvalidRecordError, NotFoundError, SchemaError
+from atdata_core.publishing.common import check_public, create_once, iter_types
+from atdata_core.publishing.schemas import SchemaLoader, SchemaPublisher, check_type
 from atdata_core.shard import Shard
 from atdata_core.sources import DataSource, VerifiedSource
 from atdata_core.stores import open_source
@@ -36,86 +36,17 @@ from atdata_core.stores.pds import SHARD_MIME_TYPE, PDSBlobStore
 _log = logging.getLogger(__name__)
 
 
-class SchemaPublisher:
-    """Publishes sample types as records.
-
-    Args:
-        client: The account, logged in.
-    """
-
-    def __init__(self, client: AtmosphereClient) -> None:
-        self._client = client
-
-    def publish(
-        self,
-        sample_type: type | Schema,
-        *,
-        name: str | None = None,
-        version: str = "1.0.0",
-        description: str | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        rkey: str | None = None,
-    ) -> AtUri:
-        """The record of a sample type: the one that is there, or a new one.
-
-        Args:
-            sample_type: A packable type, or its schema (then `name` and `version` are its own).
-            name: Another name than the type's own.
-            version: A semantic version.
-            description: By default the type's docstring.
-            metadata: Whatever else belongs to it.
-            rkey: The record's key; by default one made of the content.
-
-        Raises:
-            SchemaError: The type can't be described.
-            ConflictError: There is another record of this `rkey`.
-        """
-        schema = sample_type
-        if not isinstance(schema, Schema):
-            schema = Schema.of(schema, name=name, version=version, description=description)
-        record = schema_record(schema, metadata)
-        return _create_once(self._client, SCHEMA_TYPE, record, rkey)
-
-
-class SchemaLoader:
-    """Reads schema records, the account's own and others'.
-
-    Args:
-        client: For the account whose records `list_all` lists by default.
-    """
-
-    def __init__(self, client: AtmosphereClient) -> None:
-        self._client = client
-
-    def get(self, uri: str | AtUri) -> Record:
-        """The record at an AT URI: a dict, with `uri` and `cid` beside its fields."""
-        record = self._client.get_record(uri)
-        parse_schema(record)
-        return record
-
-    def load(self, uri: str | AtUri, cid: str | None = None) -> Schema:
-        """The schema at an AT URI.
-
-        Args:
-            uri: The record's address.
-            cid: The CID that the record must have, where a strongRef recorded one.
-        """
-        return parse_schema(self._client.get_record(uri, cid))
-
-    def list_all(self, repo: str | None = None, limit: int | None = 100) -> list[Record]:
-        """An account's schema records, newest key first."""
-        return list(self._client.iter_records(SCHEMA_TYPE, repo=repo, limit=limit))
-
-
 class DatasetPublisher:
     """Publishes datasets as records.
 
     Args:
         client: The account, logged in.
+        namespace: In which namespace records are written; see `SchemaPublisher`.
     """
 
-    def __init__(self, client: AtmosphereClient) -> None:
+    def __init__(self, client: AtmosphereClient, *, namespace: str | None = None) -> None:
         self._client = client
+        self._names = names_of(namespace)
 
     def publish(
         self,
@@ -137,7 +68,7 @@ class DatasetPublisher:
             ConfigurationError: A shard lies on this machine; `AtmosphereIndex` with a
                 `PDSBlobStore` uploads such.
         """
-        uri = schema_uri or SchemaPublisher(self._client).publish(
+        uri = schema_uri or SchemaPublisher(self._client, namespace=self._names.namespace).publish(
             dataset.sample_type, version=schema_version
         )
         entry = DatasetEntry(
@@ -184,9 +115,11 @@ class DatasetPublisher:
             license=license,
             metadata=metadata or {},
         )
-        _check_public(urls)
-        record = dataset_record(entry, external_storage(urls), self._cid_of(schema_uri))
-        return _create_once(self._client, DATASET_TYPE, record, rkey)
+        check_public(urls)
+        record = dataset_record(
+            entry, external_storage(urls, (), self._names), self._cid_of(schema_uri), self._names
+        )
+        return create_once(self._client, self._names.dataset, record, rkey)
 
     def publish_with_blobs(
         self,
@@ -215,9 +148,9 @@ class DatasetPublisher:
             license=license,
             metadata=metadata or {},
         )
-        storage = blob_storage(shards, mime_type)
-        record = dataset_record(entry, storage, self._cid_of(schema_uri))
-        return _create_once(self._client, DATASET_TYPE, record, rkey)
+        storage = blob_storage(shards, mime_type, self._names)
+        record = dataset_record(entry, storage, self._cid_of(schema_uri), self._names)
+        return create_once(self._client, self._names.dataset, record, rkey)
 
     def find_blobs(self, entry: DatasetEntry) -> DatasetEntry | None:
         """What the name stands for, if it says what `entry` says, in blobs of this account."""
@@ -258,7 +191,7 @@ class DatasetPublisher:
 
     def publish_external(self, entry: DatasetEntry, rkey: str | None = None) -> DatasetEntry:
         """Writes the record of an entry whose shards lie at public addresses."""
-        _check_public(entry.data_urls)
+        check_public(entry.data_urls)
         record = self._external_record(entry)
         found = _current(self._history(entry.name), record) if rkey is None else None
         if found is not None:
@@ -271,16 +204,16 @@ class DatasetPublisher:
                 raise self._client.too_large(shard.size, f"{entry.name}, shard {shard.url}")
         store = PDSBlobStore(self._client)
         placed = entry.replace(shards=tuple(map(store.placed, entry.shards)))
-        storage = blob_storage(placed.shards, SHARD_MIME_TYPE)
-        return dataset_record(placed, storage, self._cid_of(entry.schema_ref))
+        storage = blob_storage(placed.shards, SHARD_MIME_TYPE, self._names)
+        return dataset_record(placed, storage, self._cid_of(entry.schema_ref), self._names)
 
     def _external_record(self, entry: DatasetEntry) -> dict[str, Any]:
-        storage = external_storage(entry.data_urls)
-        return dataset_record(entry, storage, self._cid_of(entry.schema_ref))
+        storage = external_storage(entry.data_urls, entry.shards, self._names)
+        return dataset_record(entry, storage, self._cid_of(entry.schema_ref), self._names)
 
     def _history(self, name: str) -> list[Record]:
         """The account's records of a name, newest first. Their keys tell nothing of their age."""
-        found = [r for r in self._client.iter_records(DATASET_TYPE) if r.get("name") == name]
+        found = [r for r in self._client.iter_records(self._names.dataset) if r.get("name") == name]
         return sorted(found, key=lambda r: str(r.get("createdAt")), reverse=True)
 
     def _create_next(self, record: dict[str, Any], rkey: str | None = None) -> AtUri:
@@ -291,7 +224,7 @@ class DatasetPublisher:
             if rkey is None and key in map(record_key, history[1:]):
                 # The name goes back to what it stood for once, whose key is taken.
                 rkey = record_key({**record, "again": history[0].cid})
-        return _create_once(self._client, DATASET_TYPE, record, rkey)
+        return create_once(self._client, self._names.dataset, record, rkey)
 
     def _cid_of(self, schema_uri: str) -> str:
         return SchemaLoader(self._client).get(schema_uri).cid
@@ -319,7 +252,7 @@ class DatasetLoader:
 
     def list_all(self, repo: str | None = None, limit: int | None = 100) -> list[Record]:
         """An account's dataset records, newest key first."""
-        return list(self._client.iter_records(DATASET_TYPE, repo=repo, limit=limit))
+        return list(iter_types(self._client, DATASET_TYPES, repo, limit))
 
     def get_storage_type(self, uri: str | AtUri) -> str:
         """``blobs`` or ``external``."""
@@ -334,8 +267,7 @@ class DatasetLoader:
         record = self.get(uri)
         if storage_type(record) != "blobs":
             raise ConfigurationError("dataset's shards are no blobs", where=str(uri))
-        blobs: list[dict[str, Any]] = record["storage"]["blobs"]
-        return blobs
+        return blobs_of(record)
 
     def get_blob_urls(self, uri: str | AtUri) -> list[str]:
         """The addresses under which anybody can fetch a dataset's blobs with HTTP, in order."""
@@ -359,6 +291,8 @@ class DatasetLoader:
         """
         record = self._client.get_record(uri)
         entry = parse_dataset(record)
+        if entry.unreadable:
+            raise InvalidRecordError(f"dataset can't be opened: {entry.unreadable}", where=str(uri))
         # The strongRef holds the schema to what it was when the dataset was published.
         pinned = record.get("schema") or {}
         schema = SchemaLoader(self._client).load(entry.schema_ref, pinned.get("cid"))
@@ -373,61 +307,13 @@ class DatasetLoader:
         return listed_dataset(entry, schema, open_source(entry.data_urls), found)
 
 
-def check_type(schema: Schema, sample_type: type | None, where: str) -> type:
-    """`sample_type`, if its fields are those of a dataset's schema; the schema's own for None.
-
-    Raises:
-        SchemaError: They aren't.
-    """
-    if sample_type is None:
-        return schema.to_type()
-    wanted = Schema.of(sample_type)
-    if not wanted.same_fields(schema):
-        raise SchemaError(
-            f"dataset's samples are not of type {sample_type.__name__}",
-            where=where,
-            expected=str(wanted),
-            got=str(schema),
-        )
-    return sample_type
-
-
 def raw_source(dataset: Dataset[Any]) -> DataSource:
     """Where a dataset's bytes come from, unverified: for copying, which verifies on arrival."""
     source = dataset.source
     return source.source if isinstance(source, VerifiedSource) else source
 
 
-def _create_once(
-    client: AtmosphereClient,
-    collection: str,
-    record: Mapping[str, Any],
-    rkey: str | None = None,
-) -> AtUri:
-    key = rkey or record_key(record)
-    try:
-        return client.create_record(collection, record, rkey=key)
-    except ConflictError as error:
-        uri = AtUri(client.did, collection, key)
-        if record_key(client.get_record(uri)) == record_key({**record, "$type": collection}):
-            return uri
-        raise ConflictError(
-            "another record has this key", where=str(uri), remedy="Choose another rkey"
-        ) from error
-
-
 def _current(history: Sequence[Record], record: Mapping[str, Any]) -> DatasetEntry | None:
     if history and record_key(history[0]) == record_key(record):
         return parse_dataset(history[0])
     return None
-
-
-def _check_public(urls: Sequence[str]) -> None:
-    for url in urls:
-        if url.partition("://")[0] not in ("https", "s3"):
-            raise ConfigurationError(
-                "address is of no use to others and must not stand in a public record",
-                expected="https:// or s3://",
-                got=repr(url),
-                remedy="Publish with data_store=PDSBlobStore(client), or copy the shards to S3",
-            )

@@ -1,0 +1,17 @@
+"""Schemas, datasets and labels as records of an account."""
+
+from atdata_core.publishing.datasets import DatasetLoader, DatasetPublisher, raw_source
+from atdata_core.publishing.labels import LabelLoader, LabelPublisher, resolve_name
+from atdata_core.publishing.schemas import SchemaLoader, SchemaPublisher, check_type
+
+__all__ = [
+    "DatasetLoader",
+    "DatasetPublisher",
+    "LabelLoader",
+    "LabelPublisher",
+    "SchemaLoader",
+    "SchemaPublisher",
+    "check_type",
+    "raw_source",
+    "resolve_name",
+]
