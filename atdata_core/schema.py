@@ -12,6 +12,7 @@ from atdata_core.cid import dag_cbor_cid
 from atdata_core.errors import SchemaError
 from atdata_core.fieldjson import build_type, check_name, field_to_json, fields_from_json
 from atdata_core.fields import Field, fields_of
+from atdata_core.fieldtypes import NDArrayType
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +71,7 @@ class Schema:
             "name": self.name,
             "version": self.version,
             "fields": self.fields_json("local#"),
+            "contentCid": self.cid,
         }
         return body if self.description is None else {**body, "description": self.description}
 
@@ -86,12 +88,23 @@ class Schema:
             version, description = body.get("version", "1.0.0"), body.get("description")
         except (KeyError, TypeError, AttributeError) as error:
             raise SchemaError(f"schema is incomplete: {error!r}", where=where) from error
-        return cls(
+        schema = cls(
             check_name(name, where),
             fields,
             check_version(version),
             description if isinstance(description, str) else None,
         )
+        stated = body.get("contentCid")
+        if stated is None:
+            return dataclasses.replace(schema, fields=tuple(map(_without_guess, fields)))
+        if stated != schema.cid:
+            raise SchemaError(
+                "schema's content is not that of the CID that it states",
+                where=where,
+                expected=str(stated)[:100],
+                got=schema.cid,
+            )
+        return schema
 
     def to_type(self) -> type:
         """A packable dataclass with these fields.
@@ -117,6 +130,13 @@ class Schema:
     def __str__(self) -> str:
         fields = (f"{f.name}: {f.type}{' | None' if f.optional else ''}" for f in self.fields)
         return f"{self.name}({', '.join(fields)})"
+
+
+def _without_guess(field: Field) -> Field:
+    # Public atdata states float32 for every array of which it knows no dtype, and never another.
+    if field.type == NDArrayType("float32"):
+        return dataclasses.replace(field, type=NDArrayType())
+    return field
 
 
 def check_version(version: str) -> str:

@@ -77,7 +77,9 @@ class Wide:
 
 
 def test_a_schema_as_json_is_what_public_atdata_keeps():
-    assert Schema.of(Wide, version="1.2.0").to_json() == {
+    schema = Schema.of(Wide, version="1.2.0")
+    assert schema.to_json() == {
+        "contentCid": schema.cid,
         "name": "Wide",
         "version": "1.2.0",
         "description": "Has a bit of everything.",
@@ -225,7 +227,15 @@ def body(**changes):
 def field(**changes):
     """A schema of one field with something else in it."""
     kind = {"$type": "local#primitive", "primitive": "int"}
-    return body(fields=[{"name": "a", "fieldType": kind, "optional": False, **changes}])
+    found = body(fields=[{"name": "a", "fieldType": kind, "optional": False, **changes}])
+    return {key: value for key, value in found.items() if key != "contentCid"}
+
+
+def test_a_schema_that_is_not_of_the_cid_it_states_is_refused():
+    stated = Schema.of(Wide).to_json()
+    with pytest.raises(SchemaError, match="not that of the CID"):
+        Schema.from_json({**stated, "fields": stated["fields"][1:]})
+    assert Schema.from_json(stated) == Schema.of(Wide)
 
 
 def kind(**found):
