@@ -6,28 +6,23 @@ session, so that no token reaches a host that didn't issue it.
 """
 
 import contextlib
-import json
 import os
-import time
 from collections.abc import Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from atdata_core.atproto.identity import resolve_authority, resolve_did
+from atdata_core.atproto.transport import encode_json, new_sdk, translated
 from atdata_core.atproto.uri import AtUri, check_did, check_nsid, check_rkey
-from atdata_core.atproto.web import check_origin, get_json, open_stream, retry_after
+from atdata_core.atproto.web import check_origin, get_json, open_stream
 from atdata_core.cid import check_cid, cid_to_digest, dag_cbor_cid
 from atdata_core.errors import (
     AtdataError,
     AuthenticationError,
     ConfigurationError,
-    ConflictError,
     IntegrityError,
     InvalidRecordError,
-    NotFoundError,
-    RateLimitedError,
     ServiceError,
     TooLargeError,
-    UnreachableError,
 )
 
 if TYPE_CHECKING:
@@ -112,9 +107,9 @@ class AtmosphereClient:
         self.close()
 
     def _log_in(self, what: str, **credentials: str) -> None:
-        sdk = _new_sdk(self.base_url)
+        sdk = new_sdk(self.base_url)
         try:
-            with _translated(f"{what} at {self.base_url}"):
+            with translated(f"{what} at {self.base_url}"):
                 sdk.login(**credentials, fetch_bsky_profile=False)
             # The SDK goes on at the host that the session's DID document names; the token may
             # only follow to one that may be asked at all.
@@ -355,7 +350,7 @@ class AtmosphereClient:
             raise self.too_large(size, self.base_url)
         headers = {"Content-Type": mime_type, "Content-Length": str(size)}
         content = data if isinstance(data, bytes) else _pieces(data, size)
-        with _translated(f"blob upload to {self.base_url}"):
+        with translated(f"blob upload to {self.base_url}"):
             answer = self._session().invoke_procedure(
                 "com.atproto.repo.uploadBlob",
                 content=content,
@@ -426,28 +421,11 @@ class AtmosphereClient:
 
     def _procedure(self, method: str, body: Mapping[str, Any]) -> dict[str, Any]:
         content = encode_json(body)
-        with _translated(f"{method} at {self.base_url}"):
+        with translated(f"{method} at {self.base_url}"):
             answer = self._session().invoke_procedure(
                 method, content=content, headers={"Content-Type": "application/json"}
             )
         return _json_object(answer.content, method)
-
-
-def _new_sdk(base_url: str) -> "Client":
-    from atproto import Client, Request
-
-    request = Request(timeout=60)
-    # A redirect would carry the password, or a record, to a host of the server's choice.
-    request._client.follow_redirects = False
-    return Client(base_url, request=request)
-
-
-def encode_json(body: Mapping[str, Any]) -> bytes:
-    """A request's body; raises `InvalidRecordError` for what a record can't hold (NaN, bytes)."""
-    try:
-        return json.dumps(body, allow_nan=False, ensure_ascii=False).encode("utf-8")
-    except (TypeError, ValueError) as error:
-        raise InvalidRecordError(f"record can't be written as JSON: {error}") from error
 
 
 def _as_uri(uri: str | AtUri) -> AtUri:
@@ -489,53 +467,3 @@ def _pieces(file: IO[bytes], size: int) -> Iterator[bytes]:
         raise IntegrityError(
             "bytes to upload are fewer or more than was said", expected=f"{size:,} bytes"
         )
-
-
-@contextlib.contextmanager
-def _translated(what: str) -> Iterator[None]:
-    import httpx
-    from atproto import exceptions
-
-    try:
-        yield
-    except httpx.HTTPError as error:
-        raise UnreachableError(f"request failed: {error!r}", where=what) from error
-    except exceptions.RequestErrorBase as error:
-        raise _translate(error, what) from error
-    except exceptions.AtProtocolError as error:
-        raise ServiceError(
-            f"request failed: {error or type(error).__name__}", where=what
-        ) from error
-    except ValueError as error:
-        if isinstance(error, AtdataError):
-            raise
-        raise AuthenticationError(f"session can't be used: {error}", where=what) from error
-
-
-def _translate(error: Any, what: str) -> ServiceError | NotFoundError | ConflictError:
-    response = error.response
-    if response is None:
-        return UnreachableError("no answer from the server", where=what)
-    code = getattr(response.content, "error", None)
-    message = str(getattr(response.content, "message", None) or f"HTTP {response.status_code}")
-    if code == "InvalidSwap":
-        return ConflictError(f"another writer was first: {message}", where=what)
-    if code in ("BlobNotFound", "RecordNotFound", "RepoNotFound"):
-        return NotFoundError(message, where=what)
-    if response.status_code in (401, 403) or code in ("ExpiredToken", "InvalidToken"):
-        return AuthenticationError(
-            message,
-            code=code,
-            where=what,
-            remedy="Check handle and app password (ATDATA_HANDLE, ATDATA_APP_PASSWORD)",
-        )
-    if response.status_code == 429:
-        limited = RateLimitedError(message, code=code, where=what)
-        limited.retry_after = retry_after(response.headers)
-        if limited.retry_after is not None:
-            at = time.strftime("%H:%M:%S", time.localtime(time.time() + limited.retry_after))
-            limited.remedy = f"The server takes requests again at {at}"
-        return limited
-    if response.status_code == 413:
-        return TooLargeError(message, code=code, where=what)
-    return ServiceError(message, code=code, where=what)
