@@ -9,13 +9,18 @@ BIN := $(VENV)/bin
 help: ## Lists these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(VENV)/.ready ## Makes .venv with everything that the other commands need
+setup: $(VENV)/.ready ## Makes .venv with everything that run and dev need
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12 …"; exit 1; }
 	@echo "setting up $(VENV) (a minute, the first time) …"
 	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[demo]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.ready
+	@echo "adding what tests and checks need …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
@@ -25,17 +30,17 @@ run: setup ## Materializes the datasets of definitions/ through all layers, on s
 dev: setup ## Opens the Dagster UI on the same datasets and services; Ctrl-C stops all of it
 	@$(BIN)/python -m definitions dev
 
-test: setup ## Runs all tests, on real servers that they start and stop
+test: $(VENV)/.dev ## Runs all tests, on real servers that they start and stop
 	@$(BIN)/python -m pytest
 
-check: setup ## Format, lint, direction of imports, types, and whether the definitions load
+check: $(VENV)/.dev ## Format, lint, direction of imports, types, and whether the definitions load
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 	$(BIN)/dagster definitions validate -w workspace.yaml
 
-bench: setup ## Measures the journey of a large dataset: speed, and memory above resting
+bench: $(VENV)/.dev ## Measures the journey of a large dataset: speed, and memory above resting
 	@$(BIN)/python -m benchmarks
 
 clean: ## Removes .venv, the services' data, and what tools left behind

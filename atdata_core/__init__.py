@@ -21,12 +21,13 @@ from atdata_core.entry import DatasetEntry
 from atdata_core.errors import AtdataError
 from atdata_core.fieldtypes import Shape
 from atdata_core.indexes import AbstractIndex, AtmosphereIndex, FileIndex, LocalIndex
-from atdata_core.loading import load_dataset
+from atdata_core.loading import load_dataset, load_splits
 from atdata_core.promotion import promote_to_atmosphere
 from atdata_core.sample import PackableSample, SampleBatch, packable
 from atdata_core.schema import Schema
 from atdata_core.shard import Shard
 from atdata_core.sources import DataSource, FileSource
+from atdata_core.splits import DatasetDict
 from atdata_core.stores import (
     AbstractDataStore,
     BlobSource,
@@ -44,6 +45,7 @@ __all__ = [
     "BlobSource",
     "DataSource",
     "Dataset",
+    "DatasetDict",
     "DatasetEntry",
     "FileDataStore",
     "FileIndex",
@@ -60,6 +62,7 @@ __all__ = [
     "atmosphere",
     "errors",
     "load_dataset",
+    "load_splits",
     "packable",
     "promote_to_atmosphere",
 ]

@@ -4,16 +4,17 @@ import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Sequence
 from os import PathLike, fspath
-from typing import Any, Generic, Self, TypeVar, cast, overload
+from typing import Any, Self, TypeVar, cast, overload
 
 from atdata_core.entry import DatasetEntry
 from atdata_core.errors import ConfigurationError, SchemaError
+from atdata_core.interchange import Interchange
 from atdata_core.iteration import Iteration
 from atdata_core.lens import Lens
 from atdata_core.operations import Operation, applied, mapping, result_type, viewing
 from atdata_core.passes import Body, Plan
 from atdata_core.rows import Rows
-from atdata_core.sample import SampleBatch
+from atdata_core.sample import Ragged, SampleBatch
 from atdata_core.schema import Schema
 from atdata_core.shard import Shard, inspect_shard
 from atdata_core.shares import WHOLE, Share
@@ -23,7 +24,7 @@ T = TypeVar("T")
 V = TypeVar("V")
 
 
-class Dataset(Generic[T]):
+class Dataset(Interchange[T]):
     """The samples of one or more shards, as values of type `T`.
 
     Nothing is read until you iterate, and then one shard at a time::
@@ -109,7 +110,8 @@ class Dataset(Generic[T]):
     @property
     def is_transformed(self) -> bool:
         """Whether the samples are others than those in the shards."""
-        return bool(self._operations) or self._by_worker or not self._share.whole
+        made: bool = getattr(self.source, "made", False)
+        return made or bool(self._operations) or self._by_worker or not self._share.whole
 
     def describe(self) -> dict[str, Any]:
         """What is known without reading: type, fields, shards, and rows and size if told."""
@@ -159,16 +161,18 @@ class Dataset(Generic[T]):
     @overload
     def ordered(self) -> Iteration[T]: ...
     @overload
-    def ordered(self, batch_size: None) -> Iteration[T]: ...
+    def ordered(self, batch_size: None, *, ragged: Ragged = ...) -> Iteration[T]: ...
     @overload
-    def ordered(self, batch_size: int) -> Iteration[SampleBatch[T]]: ...
-    def ordered(self, batch_size: int | None = None) -> Iteration[Any]:
+    def ordered(self, batch_size: int, *, ragged: Ragged = ...) -> Iteration[SampleBatch[T]]: ...
+    def ordered(self, batch_size: int | None = None, *, ragged: Ragged = "error") -> Iteration[Any]:
         """The samples in the order in which they were written.
 
         Args:
             batch_size: Samples a `SampleBatch`; the last one may hold fewer. None: one by one.
+            ragged: Whether arrays of different shapes in one batch are an error when they are
+                asked for, or come as a list.
         """
-        return Iteration(self._plan(batch_size))
+        return Iteration(self._plan(batch_size, ragged))
 
     @overload
     def shuffled(
@@ -179,6 +183,7 @@ class Dataset(Generic[T]):
         *,
         seed: int | None = ...,
         epoch: int = ...,
+        ragged: Ragged = ...,
     ) -> Iteration[T]: ...
     @overload
     def shuffled(
@@ -189,6 +194,7 @@ class Dataset(Generic[T]):
         *,
         seed: int | None = ...,
         epoch: int = ...,
+        ragged: Ragged = ...,
     ) -> Iteration[SampleBatch[T]]: ...
     def shuffled(
         self,
@@ -198,6 +204,7 @@ class Dataset(Generic[T]):
         *,
         seed: int | None = None,
         epoch: int = 0,
+        ragged: Ragged = "error",
     ) -> Iteration[Any]:
         """The samples in random order, each once.
 
@@ -207,11 +214,12 @@ class Dataset(Generic[T]):
             batch_size: Samples a `SampleBatch`; the last one may hold fewer. None: one by one.
             seed: The same seed gives the same order in each epoch; None another one in each pass.
             epoch: The number of the (first) epoch; each has an order of its own.
+            ragged: See `ordered`.
         """
         if min(buffer_shards, buffer_samples, epoch) < 0:
             raise ValueError("buffer_shards, buffer_samples and epoch can't be negative")
         plan = dataclasses.replace(
-            self._plan(batch_size),
+            self._plan(batch_size, ragged),
             shuffled=True,
             buffer_shards=buffer_shards,
             buffer_samples=buffer_samples,
@@ -336,7 +344,7 @@ class Dataset(Generic[T]):
 
     # --- inside
 
-    def _plan(self, batch_size: int | None) -> Plan:
+    def _plan(self, batch_size: int | None, ragged: Ragged) -> Plan:
         if batch_size is not None and batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         return Plan(
@@ -347,6 +355,7 @@ class Dataset(Generic[T]):
             share=self._share,
             by_worker=self._by_worker,
             batch_size=batch_size,
+            ragged=ragged,
         )
 
     def _copy(self) -> Self:
@@ -383,7 +392,8 @@ class Dataset(Generic[T]):
         return applied(self._operations, samples)
 
     def _told(self) -> tuple[Shard, ...]:
-        return self.source.known if isinstance(self.source, VerifiedSource) else ()
+        known: tuple[Shard, ...] = getattr(self.source, "known", ())
+        return known
 
     def _inspect(self, url: str, known: Shard | None) -> Shard:
         if known and None not in (known.cid, known.size, known.rows):

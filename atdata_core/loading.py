@@ -1,5 +1,6 @@
-"""`load_dataset`: from a text to a dataset."""
+"""`load_dataset` and `load_splits`: from a text to a dataset, or to one a split."""
 
+from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from atdata_core.errors import ConfigurationError, SchemaError
 from atdata_core.indexes.base import AbstractIndex
 from atdata_core.indexes.local import LocalIndex
 from atdata_core.publishing import DatasetLoader, resolve_name
-from atdata_core.sources import FileSource, expand
+from atdata_core.sources import expand, expand_braces
+from atdata_core.splits import DatasetDict, by_split, split_of
 from atdata_core.stores import AbstractDataStore, open_source
 
 _TEAM = ("@local/", "atdata://local/dataset/", "atdata://local/")
@@ -23,6 +25,7 @@ def load_dataset(
     *,
     index: AbstractIndex | None = None,
     store: AbstractDataStore | None = None,
+    split: str | None = None,
 ) -> Dataset[Any]:
     """A dataset by its address or name.
 
@@ -42,12 +45,15 @@ def load_dataset(
         index: Where names are looked up; for ``@local/…`` by default the Redis that
             ``ATDATA_REDIS_URL`` names.
         store: Reads shards at plain addresses, for instance an `S3DataStore` with credentials.
+        split: Only this split, as `load_splits` finds it; None: all shards.
 
     Raises:
         NotFoundError: There is no such dataset.
         SchemaError: `sample_type` is needed and missing, or not what the dataset's schema says.
         InvalidRecordError: The record doesn't describe a dataset.
     """
+    if split is not None:
+        return load_splits(path, sample_type, index=index, store=store)[split]
     text = fspath(path)
     if text.startswith("at://"):
         return DatasetLoader(AtmosphereClient()).to_dataset(text, sample_type)
@@ -60,15 +66,73 @@ def load_dataset(
         return DatasetLoader(client).to_dataset(_resolve(client, text), sample_type)
     if index is not None:
         return index.open_dataset(text, sample_type)
+    if "://" not in text and Path(text).is_file():
+        return _of_shards([text], sample_type, None)
+    return _of_shards(expand(text), sample_type, store)
+
+
+def load_splits(
+    path: str | PathLike[str] | Mapping[str, str],
+    sample_type: type | None = None,
+    *,
+    index: AbstractIndex | None = None,
+    store: AbstractDataStore | None = None,
+) -> DatasetDict[Any]:
+    """A dataset's splits, told by the names of its files, or each a dataset of its own.
+
+    ====================================  =====================================================
+    `path`                                what it is
+    ====================================  =====================================================
+    ``digits/``, ``digits-*.tar``         files named after their split: ``train-000.tar``
+    ``@local/digits-{train,test}``        datasets named after their split
+    ``{"train": "a.tar", "test": …}``     whatever `load_dataset` takes, by split
+    ====================================  =====================================================
+
+    Args:
+        path: What to load. ``val``, ``valid`` and ``dev`` mean ``validation``; where no name tells
+            a split, all is ``train``.
+        sample_type: See `load_dataset`.
+        index: See `load_dataset`.
+        store: See `load_dataset`.
+
+    Raises:
+        NotFoundError: There is no such dataset, or only some of the files tell a split.
+        SchemaError: See `load_dataset`.
+        ConfigurationError: Two datasets are of the same split.
+    """
+    if isinstance(path, Mapping):
+        told = dict(path)
+    elif (text := fspath(path)).startswith(("@", "at://", "atdata://")) or index is not None:
+        told = {}
+        for name in expand_braces(text):
+            split = split_of(name) or "train"
+            if split in told:
+                raise ConfigurationError(
+                    "two datasets are of one split", where=text, got=f"{told[split]}, {name}"
+                )
+            told[split] = name
+    else:
+        found = by_split(expand(text), text)
+        return DatasetDict(
+            {split: _of_shards(urls, sample_type, store) for split, urls in found.items()}
+        )
+    return DatasetDict(
+        {
+            split: load_dataset(each, sample_type, index=index, store=store)
+            for split, each in told.items()
+        }
+    )
+
+
+def _of_shards(
+    urls: list[str], sample_type: type | None, store: AbstractDataStore | None
+) -> Dataset[Any]:
     if sample_type is None:
         raise SchemaError(
             "the type of the samples is needed to read plain shards",
-            where=text,
+            where=urls[0],
             remedy="load_dataset(path, MySample), or name an index: load_dataset(name, index=…)",
         )
-    if "://" not in text and Path(text).is_file():
-        return Dataset(FileSource([text]), sample_type)
-    urls = expand(text)
     return Dataset(store.create_source(urls) if store else open_source(urls), sample_type)
 
 

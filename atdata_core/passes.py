@@ -17,7 +17,7 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from atdata_core.errors import AtdataError, ConfigurationError, ShardError
 from atdata_core.operations import Operation, applied
-from atdata_core.sample import PackableSample, SampleBatch, unpack
+from atdata_core.sample import PackableSample, Ragged, SampleBatch, unpack
 from atdata_core.shard import Shard, read_bodies
 from atdata_core.shares import WHOLE, Share, rank_share, worker_share
 from atdata_core.sources import DataSource
@@ -46,6 +46,7 @@ class Plan:
         epoch: The number of the first epoch.
         epochs: How many epochs a pass has; None: no end.
         batch_size: Samples a batch; None: no batches.
+        ragged: What becomes of arrays of different shapes in one batch.
     """
 
     source: DataSource
@@ -61,6 +62,7 @@ class Plan:
     epoch: int = 0
     epochs: int | None = 1
     batch_size: int | None = None
+    ragged: Ragged = "error"
 
     def divided(self) -> "Plan":
         """The plan of the process that asks, whatever rank or worker it is."""
@@ -197,11 +199,11 @@ def run(plan: Plan, cursor: Cursor) -> Generator[Any, None, None]:
         cursor.to_next_epoch()
 
 
-def as_batch(items: list[Any]) -> Any:
+def as_batch(items: list[Any], ragged: Ragged = "error") -> Any:
     """A `SampleBatch`, if all are of one packable type; else the list itself."""
     kind = type(items[0])
     if isinstance(items[0], PackableSample) and all(type(item) is kind for item in items):
-        return SampleBatch(items, kind)
+        return SampleBatch(items, kind, ragged=ragged)
     return items
 
 
@@ -219,7 +221,7 @@ def _epoch(plan: Plan, cursor: Cursor) -> Iterator[Any]:
             yield from items
         else:
             while batch := list(islice(items, plan.batch_size)):
-                yield as_batch(batch)
+                yield as_batch(batch, plan.ragged)
     except Exception as error:
         if latest is not None and not isinstance(error, AtdataError):
             error.add_note(f"While reading {latest.where}, sample {latest.key}")

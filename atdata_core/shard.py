@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 
 from atdata_core.cid import cid_to_digest, digest_to_cid
 from atdata_core.errors import IntegrityError, SampleError, ShardError, TooLargeError
@@ -87,6 +87,31 @@ def shard_bytes(body_bytes: Iterable[int]) -> int:
     return sum(_member_bytes(size) for size in body_bytes) + len(_END)
 
 
+def write_shard(
+    samples: Iterable[Any], file: IO[bytes], *, first: int = 0, where: str = "shard"
+) -> Shard:
+    """Writes samples as one shard to an open file.
+
+    Args:
+        samples: The samples.
+        file: Open for binary writing; neither flushed nor closed.
+        first: The number of the first sample, which its key tells.
+        where: The shard's name, for errors.
+
+    Raises:
+        SampleError: A value doesn't fit its field.
+    """
+    writer = ShardWriter(file)
+    for number, sample in enumerate(samples, first):
+        key = _key(number)
+        writer.add(key, pack(sample, f"{where}, sample {key}"))
+    return writer.finish()
+
+
+def _key(number: int) -> str:
+    return f"{number:09d}"
+
+
 def write_shards(
     samples: Iterable[T],
     directory: Path,
@@ -131,7 +156,7 @@ def write_shards(
                     except StopIteration:
                         exhausted = True
                         break
-                    key = f"{count:09d}"
+                    key = _key(count)
                     place = index + 1 if writer.rows >= max_samples else index
                     label = f"{where}, shard {place}, sample {key}"
                     if sample_type is None:

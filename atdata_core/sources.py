@@ -124,22 +124,22 @@ class VerifiedSource(BaseSource):
         return f"VerifiedSource({self.source!r})"
 
 
-def expand(url: str) -> list[str]:
+def expand(url: str, files: str = "*.tar") -> list[str]:
     """The paths or URLs that a text with braces or wildcards stands for, in order.
 
     ``data-{000000..000009}.tar`` counts, ``data-*.tar`` looks at the disk; a directory stands for
-    the tar files in it.
+    the files in it that match `files`.
 
     Raises:
         NotFoundError: A wildcard or a directory matches nothing.
         ConfigurationError: The braces stand for more than 100,000 shards.
     """
-    names = _expand_braces(url)
+    names = expand_braces(url)
     if "://" in url:
         return names
     found: list[str] = []
     for name in names:
-        pattern = str(Path(name) / "*.tar") if Path(name).is_dir() else name
+        pattern = str(Path(name) / files) if Path(name).is_dir() else name
         if glob.has_magic(pattern) and not Path(name).is_file():
             matches = sorted(glob.glob(pattern))  # noqa: PTH207 - patterns can be absolute
             if not matches:
@@ -150,7 +150,8 @@ def expand(url: str) -> list[str]:
     return found
 
 
-def _expand_braces(text: str) -> list[str]:
+def expand_braces(text: str) -> list[str]:
+    """The texts that one with braces stands for, in order; `ConfigurationError` as `expand`."""
     if "{" not in text:
         return [text]
     from braceexpand import braceexpand

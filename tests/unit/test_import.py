@@ -15,6 +15,7 @@ EXPORTED = {
     "BlobSource",
     "DataSource",
     "Dataset",
+    "DatasetDict",
     "DatasetEntry",
     "FileDataStore",
     "FileIndex",
@@ -31,6 +32,7 @@ EXPORTED = {
     "atmosphere",
     "errors",
     "load_dataset",
+    "load_splits",
     "packable",
     "promote_to_atmosphere",
 }
