@@ -16,6 +16,7 @@ needs them.
 """
 
 from atdata_core import atmosphere, errors
+from atdata_core.batch import SampleBatch
 from atdata_core.dataset import Dataset
 from atdata_core.entry import DatasetEntry
 from atdata_core.errors import AtdataError
@@ -23,7 +24,7 @@ from atdata_core.fieldtypes import Shape
 from atdata_core.indexes import AbstractIndex, AtmosphereIndex, FileIndex, LocalIndex
 from atdata_core.loading import load_dataset, load_splits
 from atdata_core.promotion import promote_to_atmosphere
-from atdata_core.sample import PackableSample, SampleBatch, packable
+from atdata_core.sample import PackableSample, packable
 from atdata_core.schema import Schema
 from atdata_core.shard import Shard
 from atdata_core.sources import DataSource, FileSource

@@ -20,6 +20,9 @@ from atdata_core.errors import SampleError, SchemaError
 
 _NPY_MAGIC = b"\x93NUMPY"
 _MAX_NPY_HEADER = 10_000  # what NumPy reads without being told to trust the file
+MAX_HEAD = 1 << 14
+"""Longer than any header in bytes."""
+
 _HEADER_ERRORS = (
     *(ValueError, TypeError, IndexError, OverflowError, SyntaxError),
     *(tokenize.TokenError, RecursionError, MemoryError),
@@ -100,25 +103,48 @@ def array_from_bytes(data: bytes, where: str) -> np.ndarray[Any, Any]:
         SampleError: The bytes are neither, name an object dtype, or are more or fewer than the
             header says. Nothing is allocated before that is checked.
     """
-    start, dtype, shape, fortran = _array_header(data, where)
-    check_dtype(dtype, where)
-    expected = math.prod(shape) * dtype.itemsize
-    if len(data) - start != expected:
-        raise SampleError(
-            "array data don't match their header",
-            where=where,
-            expected=f"{expected} bytes for {dtype} {shape_text(shape)}",
-            got=f"{len(data) - start}",
-        )
+    start, dtype, shape, fortran = array_header(data, len(data), where)
     order: Literal["F", "C"] = "F" if fortran else "C"
     try:
-        if not expected:
+        if start == len(data):
             return np.empty(shape, dtype, order)
-        return np.frombuffer(bytearray(data[start:]), dtype=dtype).reshape(shape, order=order)
+        # Copied as bytes: NumPy would leave out what lies between the fields of a structure.
+        own = np.frombuffer(data, np.uint8, offset=start).copy()
+        return own.view(dtype).reshape(shape, order=order)
     except (ValueError, MemoryError) as error:
         raise SampleError(
             f"bytes don't hold an array: {error}", where=where, got=shape_text(shape)
         ) from error
+
+
+def array_header(
+    head: bytes, length: int, where: str
+) -> tuple[int, "np.dtype[Any]", tuple[int, ...], bool]:
+    """What the beginning of ``.npy`` or compact bytes says of the array in them.
+
+    Args:
+        head: The first bytes, at least `MAX_HEAD` of them where there are so many.
+        length: How many bytes there are in all.
+        where: What errors name.
+
+    Returns:
+        Where the data begin, their dtype and shape, and whether they are in Fortran order.
+
+    Raises:
+        SampleError: See `array_from_bytes`.
+    """
+    found = _array_header(head, where)
+    start, dtype, shape, _ = found
+    check_dtype(dtype, where)
+    expected = math.prod(shape) * dtype.itemsize
+    if length - start != expected:
+        raise SampleError(
+            "array data don't match their header",
+            where=where,
+            expected=f"{expected} bytes for {dtype} {shape_text(shape)}",
+            got=f"{length - start}",
+        )
+    return found
 
 
 def _array_header(data: bytes, where: str) -> tuple[int, "np.dtype[Any]", tuple[int, ...], bool]:

@@ -2,19 +2,19 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from os import PathLike, fspath
 from typing import Any, Self, TypeVar, cast, overload
 
+from atdata_core.batch import Ragged, SampleBatch
 from atdata_core.entry import DatasetEntry
 from atdata_core.errors import ConfigurationError, SchemaError
 from atdata_core.interchange import Interchange
 from atdata_core.iteration import Iteration
 from atdata_core.lens import Lens
 from atdata_core.operations import Operation, applied, mapping, result_type, viewing
-from atdata_core.passes import Body, Plan
+from atdata_core.passes import Plan
 from atdata_core.rows import Rows
-from atdata_core.sample import Ragged, SampleBatch
 from atdata_core.schema import Schema
 from atdata_core.shard import Shard, inspect_shard
 from atdata_core.shares import WHOLE, Share
@@ -280,17 +280,19 @@ class Dataset(Interchange[T]):
         """
         if isinstance(index, slice):
             return self.select(range(*index.indices(self._rows.total())))
-        return self.select([index])[0]
+        self._check_numbered()
+        sample = self._rows.sample(index)
+        return cast("T", next(self._operated([sample])) if self._operations else sample)
 
     def select(self, indices: Sequence[int]) -> list[T]:
         """Some samples by their numbers, in this order; errors as in ``dataset[i]``."""
         self._check_numbered()
-        return list(self._decoded(self._rows.read(list(indices))))
+        return list(self._operated(self._rows.samples(indices)))
 
     def get(self, key: str) -> T:
         """The sample of a key (its member's name in the tar); raises `NotFoundError`."""
         self._check_numbered()
-        return next(self._decoded([self._rows.find(key)]))
+        return next(self._operated([self._rows.find(key)]))
 
     # --- other datasets upon it
 
@@ -385,11 +387,10 @@ class Dataset(Interchange[T]):
     @functools.cached_property
     def _rows(self) -> Rows:
         told = {s.url: s.rows for s in self._shards or self._told() if s.rows is not None}
-        return Rows(self.source, told)
+        return Rows(self.source, self.stored_type, told)
 
-    def _decoded(self, bodies: Sequence[Body]) -> Iterator[T]:
-        samples: Iterator[Any] = (body.decoded(self.stored_type) for body in bodies)
-        return applied(self._operations, samples)
+    def _operated(self, samples: Iterable[Any]) -> Iterator[T]:
+        return applied(self._operations, iter(samples))
 
     def _told(self) -> tuple[Shard, ...]:
         known: tuple[Shard, ...] = getattr(self.source, "known", ())

@@ -88,7 +88,7 @@ class NDArrayType:
         """`value` as ``.npy`` bytes; raises `SampleError` if dtype or shape differ."""
         if not isinstance(value, np.ndarray):
             raise _mismatch(self, value, where, remedy="Wrap it: np.asarray(value, dtype=…)")
-        self._check(value, where)
+        self.check(value, where)
         return npy_bytes(value, where)
 
     def decode(self, data: Any, where: str) -> np.ndarray[Any, Any]:
@@ -96,10 +96,11 @@ class NDArrayType:
         if type(data) is not bytes:
             raise _mismatch(self, data, where)
         array = array_from_bytes(data, where)
-        self._check(array, where)
+        self.check(array, where)
         return array
 
-    def _check(self, array: np.ndarray[Any, Any], where: str) -> None:
+    def check(self, array: np.ndarray[Any, Any], where: str) -> None:
+        """Raises `SampleError` if an array has another dtype or shape than these."""
         if self.dtype is not None and array.dtype != np.dtype(self.dtype):
             raise SampleError(
                 "array has another dtype", where=where, expected=self.dtype, got=str(array.dtype)

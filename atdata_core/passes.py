@@ -1,24 +1,27 @@
 """One pass over a dataset: what it reads, where it stands, and how it goes on from there.
 
-A pass reads bodies from shards, mixes them, decodes those that leave the mixing, applies the
-dataset's operations, and puts batches together. Each stage takes from the one before it no more
+A pass reads samples from shards, block by block, mixes them, applies the dataset's operations, and
+puts batches together. Each stage takes from the one before it no more
 than it hands on, so a few numbers say where a pass stands, whatever the operations are: how many
 samples were read of which shards, and how many left the mixing.
 """
 
 import functools
 import hashlib
+import operator
 import random
 from collections import defaultdict
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
-from atdata_core.errors import AtdataError, ConfigurationError, ShardError
+from atdata_core.batch import Ragged, SampleBatch
+from atdata_core.blocks import Block, read_blocks, shorter
+from atdata_core.errors import AtdataError, ConfigurationError
 from atdata_core.operations import Operation, applied
-from atdata_core.sample import PackableSample, Ragged, SampleBatch, unpack
-from atdata_core.shard import Shard, read_bodies
+from atdata_core.sample import PackableSample
+from atdata_core.shard import Shard
 from atdata_core.shares import WHOLE, Share, rank_share, worker_share
 from atdata_core.sources import DataSource
 
@@ -130,18 +133,6 @@ class Cursor:
         return asdict(self)
 
 
-class Body(NamedTuple):
-    """A sample as it is stored: in which shard, under which key, and its bytes."""
-
-    where: str
-    key: str
-    data: bytes
-
-    def decoded(self, sample_type: type[V]) -> V:
-        """The sample; raises `SampleError` if it is none of this type."""
-        return unpack(sample_type, self.data, f"{self.where}, sample {self.key}")
-
-
 class Mixer(Generic[V]):
     """Hands out what it is given in random order, keeping up to `size` of it back.
 
@@ -156,43 +147,44 @@ class Mixer(Generic[V]):
         self._rng = rng
         self._at_end = False
 
-    def push(self, item: V) -> V | None:
-        """Takes one, and gives another one (or the same) once enough are kept."""
-        if not self._size:
-            return item
-        if len(self.kept) < self._size:
-            self.kept.append(item)
-            return None
-        place = int(self._rng.random() * self._size)
-        item, self.kept[place] = self.kept[place], item
-        return item
+    def through(self, items: Iterable[V]) -> Iterator[V]:
+        """Takes all of these, and gives others (or the same) once enough are kept."""
+        kept, size, draw = self.kept, self._size, self._rng.random
+        for item in items:
+            if len(kept) < size:
+                kept.append(item)
+            elif size:
+                place = int(draw() * size)
+                given, kept[place] = kept[place], item
+                yield given
+            else:
+                yield item
 
-    def pop(self) -> V:
-        """Gives one of those kept, when no more will come."""
+    def rest(self) -> Iterator[V]:
+        """Gives those that are kept, when no more will come."""
         if not self._at_end:
             self._at_end = True
             for i in range(len(self.kept) - 1, 0, -1):
                 j = int(self._rng.random() * (i + 1))
                 self.kept[i], self.kept[j] = self.kept[j], self.kept[i]
-        return self.kept.pop()
-
-    def over(self, items: Sequence[V]) -> Iterator[V]:
-        """All of these in random order."""
-        for item in items:
-            given = self.push(item)
-            if given is not None:
-                yield given
         while self.kept:
-            yield self.pop()
+            yield self.kept.pop()
+
+    def over(self, items: Iterable[V]) -> Iterator[V]:
+        """All of these in random order."""
+        yield from self.through(items)
+        yield from self.rest()
 
 
 def run(plan: Plan, cursor: Cursor) -> Generator[Any, None, None]:
     """The samples or batches from where `cursor` stands; it moves along."""
     while True:
         whole, empty = cursor.fresh, True
-        for item in _epoch(plan, cursor):
+        items = _epoch(plan, cursor)
+        for item in items:
             empty = False
             yield item
+            yield from items
         last = plan.epochs is not None and cursor.epoch + 1 >= plan.epoch + plan.epochs
         if last or (whole and empty):  # without end, nothing would be looked for forever
             return
@@ -207,43 +199,125 @@ def as_batch(items: list[Any], ragged: Ragged = "error") -> Any:
     return items
 
 
+class Origin:
+    """Which sample is on its way, for the error of an operation to say."""
+
+    def __init__(self) -> None:
+        self.place: tuple[Block, int] | None = None
+
+    def of(self, items: Iterable["Item"]) -> Iterator[Any]:
+        """The samples of some items, each remembered while it is worked on."""
+        for item in items:
+            self.place = item[1:]
+            yield item[0]
+
+    def __str__(self) -> str:
+        if self.place is None:
+            return "nothing"
+        block, row = self.place
+        return f"{block.where}, sample {block.keys[row]}"
+
+
+Item = tuple[Any, Block, int]
+"""A sample, the block that it is of, and its row in it."""
+
+
 def _epoch(plan: Plan, cursor: Cursor) -> Iterator[Any]:
-    latest: Body | None = None
+    urls, share = _order(plan, cursor)
+    if plan.batch_size and share.whole and not plan.operations and not plan.shuffled:
+        return _column_batches(plan, cursor, urls)
+    if not plan.operations and plan.batch_size is None:
+        return map(_SAMPLE, _items(plan, cursor, urls, share))
+    return _operated(plan, _items(plan, cursor, urls, share))
 
-    def decoded() -> Iterator[Any]:
-        nonlocal latest
-        for latest in _mixed(plan, cursor):
-            yield latest.decoded(plan.sample_type)
 
-    items = applied(plan.operations, decoded())
+_SAMPLE = operator.itemgetter(0)
+
+
+def _operated(plan: Plan, items: Iterator[Item]) -> Iterator[Any]:
+    origin = Origin()
+    samples = applied(plan.operations, origin.of(items))
     try:
         if plan.batch_size is None:
-            yield from items
+            yield from samples
         else:
-            while batch := list(islice(items, plan.batch_size)):
+            while batch := list(islice(samples, plan.batch_size)):
                 yield as_batch(batch, plan.ragged)
     except Exception as error:
-        if latest is not None and not isinstance(error, AtdataError):
-            error.add_note(f"While reading {latest.where}, sample {latest.key}")
+        if origin.place is not None and not isinstance(error, AtdataError):
+            error.add_note(f"While reading {origin}")
         raise
 
 
-def _mixed(plan: Plan, cursor: Cursor) -> Iterator[Body]:
-    urls, share = _order(plan, cursor)
-    mixer: Mixer[Body] = Mixer(
-        plan.buffer_samples if plan.shuffled else 0,
-        _rng(cursor, f"samples {plan.share.index}"),
-    )
-    if plan.shuffled and not cursor.fresh:
+def _column_batches(plan: Plan, cursor: Cursor, urls: Sequence[str]) -> Iterator[Any]:
+    """Batches cut from blocks, without making the samples."""
+    size = plan.batch_size or 1
+    parts: list[Block] = []
+    ended: list[int] = []  # the rows of shards that ended since the last batch
+    have = 0
+    skip = cursor.row
+    for url in urls[len(cursor.rows) :]:
+        seen = skip
+        with plan.source.open_shard(url) as stream:
+            for block in read_blocks(stream, plan.sample_type, url, skip=skip):
+                at = 0
+                seen = block.first + len(block)
+                while at < len(block):
+                    part = block.part(at, min(at + size - have, len(block)))
+                    parts.append(part)
+                    at += len(part)
+                    have += len(part)
+                    if have == size:
+                        cursor.rows += ended
+                        cursor.row = block.first + at
+                        yield _batch_of(plan, parts, have)
+                        parts, ended, have = [], [], 0
+        ended.append(seen)
+        skip = 0
+    cursor.rows += ended
+    cursor.row = 0
+    if parts:
+        yield _batch_of(plan, parts, have)
+
+
+def _batch_of(plan: Plan, parts: Sequence[Block], count: int) -> Any:
+    columns = [part.columns for part in parts]
+    return SampleBatch.of_columns(columns, count, plan.sample_type, plan.ragged)
+
+
+def _items(plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share) -> Iterator[Item]:
+    """The samples in the order of the pass."""
+    if not plan.shuffled:
+        return _read(plan, cursor, urls, share)
+    return _mixed(plan, cursor, urls, share)
+
+
+def _mixed(plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share) -> Iterator[Item]:
+    mixer: Mixer[Item] = Mixer(plan.buffer_samples, _rng(cursor, f"samples {plan.share.index}"))
+    if not cursor.fresh:
         _refill(mixer, plan, cursor, urls, share)
-    for body in _bodies(plan.source, urls, share, cursor):
-        given = mixer.push(body)
-        if given is not None:
-            cursor.emitted += 1
-            yield given
-    while mixer.kept:
+    for item in mixer.through(_read(plan, cursor, urls, share)):
         cursor.emitted += 1
-        yield mixer.pop()
+        yield item
+    for item in mixer.rest():
+        cursor.emitted += 1
+        yield item
+
+
+def _read(plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share) -> Iterator[Item]:
+    """The samples in the order of their shards."""
+    number = sum(cursor.rows) + cursor.row
+    for url in urls[len(cursor.rows) :]:
+        with plan.source.open_shard(url) as stream:
+            for block in read_blocks(stream, plan.sample_type, url, skip=cursor.row):
+                samples = block.samples(apart=plan.shuffled)
+                for row, sample in enumerate(samples):
+                    cursor.row += 1
+                    if share.whole or share.takes(number + row):
+                        yield sample, block, row
+                number += len(block)
+        cursor.rows.append(cursor.row)
+        cursor.row = 0
 
 
 def _order(plan: Plan, cursor: Cursor) -> tuple[list[str], Share]:
@@ -264,70 +338,46 @@ def _rng(cursor: Cursor, purpose: str) -> random.Random:
     return random.Random(f"{cursor.seed}/{cursor.epoch}/{purpose}")  # noqa: S311
 
 
-def _bodies(
-    source: DataSource, urls: Sequence[str], share: Share, cursor: Cursor
-) -> Iterator[Body]:
-    number = sum(cursor.rows) + cursor.row
-    for url in urls[len(cursor.rows) :]:
-        skipped, seen = cursor.row, 0
-        with source.open_shard(url) as stream:
-            for key, data in read_bodies(stream, url):
-                seen += 1
-                if seen <= skipped:
-                    continue
-                cursor.row = seen
-                number += 1
-                if share.takes(number - 1):
-                    yield Body(url, key, data)
-        if seen < skipped:
-            raise _changed(url)
-        cursor.rows.append(cursor.row)
-        cursor.row = 0
-
-
 def _refill(
-    mixer: Mixer[Body], plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share
+    mixer: Mixer[Item], plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share
 ) -> None:
     """Brings the mixer to where it was when the cursor stood there.
 
     What it kept then follows from how many samples each shard has; only those are read again.
     """
     numbers: Mixer[tuple[int, int]] = mixer  # type: ignore[assignment]
-    count = given = 0
-    for place, rows in enumerate([*cursor.rows, cursor.row]):
-        for row in range(rows):
-            if share.takes(count):
-                given += numbers.push((place, row)) is not None
-            count += 1
-    popped = cursor.emitted - given
+    places = (
+        (place, row) for place, rows in enumerate([*cursor.rows, cursor.row]) for row in range(rows)
+    )
+    taken = (place for count, place in enumerate(places) if share.takes(count))
+    popped = cursor.emitted - sum(1 for _ in numbers.through(taken))
     at_end = len(cursor.rows) == len(urls)
     if not 0 <= popped <= (len(numbers.kept) if at_end else 0):
         raise ConfigurationError("state of the pass contradicts itself", got=str(cursor.to_json()))
-    for _ in range(popped):
-        numbers.pop()
+    for _ in islice(numbers.rest(), popped):
+        pass
     wanted: defaultdict[int, set[int]] = defaultdict(set)
     for place, row in numbers.kept:
         wanted[place].add(row)
     found = {
-        (place, row): body
+        (place, item[1].first + item[2]): item
         for place in sorted(wanted)
-        for row, body in _rows_of(plan.source, urls[place], wanted[place])
+        for item in _rows_of(plan, urls[place], wanted[place])
     }
     mixer.kept[:] = [found[key] for key in numbers.kept]
 
 
-def _rows_of(source: DataSource, url: str, rows: set[int]) -> Iterator[tuple[int, Body]]:
-    with source.open_shard(url) as stream:
-        bodies = islice(enumerate(read_bodies(stream, url)), max(rows) + 1)
-        found = [(row, Body(url, key, data)) for row, (key, data) in bodies if row in rows]
-    if len(found) != len(rows):
-        raise _changed(url)
-    return iter(found)
-
-
-def _changed(url: str) -> ShardError:
-    return ShardError(
-        "shard holds fewer samples than when the pass was interrupted",
-        where=url,
-        remedy="Begin the pass again: its order depends on the samples that there were",
-    )
+def _rows_of(plan: Plan, url: str, rows: set[int]) -> list[Item]:
+    found: list[Item] = []
+    first, last = min(rows), max(rows)
+    with plan.source.open_shard(url) as stream:
+        for block in read_blocks(stream, plan.sample_type, url, skip=first):
+            samples = block.samples(apart=True)
+            found += [
+                (sample, block, row)
+                for row, sample in enumerate(samples)
+                if block.first + row in rows
+            ]
+            if block.first + len(block) > last:
+                return found
+    raise shorter(url)

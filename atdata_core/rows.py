@@ -1,172 +1,202 @@
 """Single samples by their number or key, read from the one shard that holds them."""
 
+import bisect
+import io
 import itertools
-from array import array
+import mmap
+import os
+import stat
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import IO, Any, cast
+from typing import IO, Any
+
+import numpy as np
 
 from atdata_core.errors import NotFoundError, ShardError
-from atdata_core.passes import Body
-from atdata_core.shard import read_bodies
+from atdata_core.members import Members
 from atdata_core.sources import DataSource
+from atdata_core.views import Viewer
 
-_CHUNK = 1 << 20
-_BLOCK = 512
+_STREAMS = 4
+"""So many shards that aren't files of this machine are kept at once."""
 
 
-@dataclass(frozen=True)
 class Places:
     """Where the samples of one shard lie in its file.
 
     Args:
-        keys: Their keys, in order.
-        offsets: Where each one's bytes begin.
-        sizes: How many bytes each one has.
+        stream: The shard, from its start; read through once.
+        where: Its name.
     """
 
-    keys: tuple[str, ...]
-    offsets: "array[int]"
-    sizes: "array[int]"
+    def __init__(self, stream: IO[bytes], where: str) -> None:
+        starts, sizes = [], []
+        self._keys: list[tuple[int, Sequence[str]]] = []
+        rows = 0
+        for run in Members(stream, where).runs():
+            starts.append(run.starts + run.offset)
+            sizes.append(run.sizes)
+            self._keys.append((rows, run.keys))
+            rows += len(run)
+        self.starts = np.concatenate(starts) if starts else np.empty(0, np.int64)
+        self.sizes = np.concatenate(sizes) if sizes else np.empty(0, np.int64)
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def key(self, row: int) -> str:
+        """The key of a sample."""
+        first, keys = self._keys[bisect.bisect_right(self._keys, row, key=lambda run: run[0]) - 1]
+        return keys[row - first]
+
+    def row(self, key: str) -> int | None:
+        """The row of a key, or None."""
+        for first, keys in self._keys:
+            if key in keys:
+                return first + keys.index(key)
+        return None
+
+
+class Opened:
+    """A shard that is kept open, and where its samples lie in it.
+
+    A file of this machine is mapped into memory, so a sample costs no more than its own bytes
+    when they are looked at; anything else that can be sought in is read where the sample is.
+
+    Args:
+        stream: The shard, from its start; closed with this.
+        where: Its name.
+    """
+
+    def __init__(self, stream: IO[bytes], where: str) -> None:
+        self.where = where
+        self._stream = stream
+        self._lock = threading.Lock()
+        try:
+            self.places = Places(stream, where)
+        except BaseException:
+            stream.close()
+            raise
+        self.is_file = _is_file(stream)
+        self._map: mmap.mmap | None = None
+        if self.is_file and len(self.places):
+            self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+        if self.is_file:
+            stream.close()
+
+    def body(self, row: int) -> memoryview:
+        """The bytes of a sample, not to be written to; a file's are a view of the mapping."""
+        start, size = int(self.places.starts[row]), int(self.places.sizes[row])
+        if self._map is not None:
+            if start + size > len(self._map):
+                raise self._shorter()
+            # A view keeps the mapping alive, whoever holds it.
+            return memoryview(self._map)[start : start + size]
+        with self._lock:
+            self._stream.seek(start)
+            data = self._stream.read(size)
+        if len(data) != size:
+            raise self._shorter()
+        return memoryview(data)
+
+    def close(self) -> None:
+        """Lets go of it; views of the mapping keep that until they are gone."""
+        self._map = None
+        self._stream.close()
+
+    def __del__(self) -> None:
+        if hasattr(self, "places"):
+            self.close()
+
+    def _shorter(self) -> ShardError:
+        return ShardError("shard is shorter than when it was read before", where=self.where)
 
 
 class Rows:
     """Finds samples by their number in the dataset, or by their key.
 
     A shard is read through once to learn where its samples lie; from then on one of them costs
-    no more than its own bytes, if the source's streams can seek.
+    no more than its own bytes.
 
     Args:
         source: Where the shards are.
+        sample_type: What their samples are.
         told: The number of samples of each shard, by its address, as far as an index told it.
     """
 
-    def __init__(self, source: DataSource, told: Mapping[str, int]) -> None:
+    def __init__(self, source: DataSource, sample_type: type, told: Mapping[str, int]) -> None:
         self._source = source
+        self._urls = source.list_shards()
         self._told = dict(told)
-        self._places: dict[str, Places] = {}
-
-    def count(self, url: str) -> int:
-        """The number of samples of a shard."""
-        if url not in self._told:
-            self._told[url] = len(self.places(url).keys)
-        return self._told[url]
-
-    def places(self, url: str) -> Places:
-        """Where the samples of a shard lie; remembered."""
-        if url not in self._places:
-            with self._source.open_shard(url) as stream:
-                self._places[url] = _locate(stream, url)
-        return self._places[url]
+        self._ends: list[int] = []  # of the shards up to one, the sum of their rows
+        self._opened: dict[str, Opened] = {}
+        self._viewer = Viewer(sample_type)
 
     def total(self) -> int:
         """The number of all samples; shards of which it is not known are read through."""
-        return sum(map(self.count, self._source.list_shards()))
+        while len(self._ends) < len(self._urls):
+            self._add_end()
+        return self._ends[-1] if self._ends else 0
 
-    def read(self, numbers: Sequence[int]) -> list[Body]:
-        """The samples of these numbers, in this order; every shard is opened at most once.
+    def sample(self, number: int) -> Any:
+        """The sample of this number; negative ones count from the end.
 
         Raises:
-            IndexError: There is none of such a number.
+            IndexError: There is none.
         """
-        if any(number < 0 for number in numbers):
-            total = self.total()
-            numbers = [number + total if number < 0 else number for number in numbers]
-        found: dict[int, Body] = {}
-        start = 0
-        wanted = sorted(set(numbers))
-        for url in self._source.list_shards():
-            if len(found) == len(wanted):
-                break
-            end = start + self.count(url)
-            here = [number for number in wanted if start <= number < end]
-            rows = (number - start for number in here)
-            found.update(zip(here, self._of_shard(url, list(rows)), strict=True))
-            start = end
-        missing = [number for number in wanted if number not in found]
-        if missing:
-            raise IndexError(f"dataset has {start} samples, none with number {missing[0]}")
-        return [found[number] for number in numbers]
+        index = number if number >= 0 else number + self.total()
+        while (not self._ends or index >= self._ends[-1]) and len(self._ends) < len(self._urls):
+            self._add_end()
+        if not 0 <= index < (self._ends[-1] if self._ends else 0):
+            raise IndexError(f"dataset has {self.total()} samples, none with number {number}")
+        place = bisect.bisect_right(self._ends, index)
+        return self._of(self._urls[place], index - (self._ends[place - 1] if place else 0))
 
-    def find(self, key: str) -> Body:
+    def samples(self, numbers: Sequence[int]) -> Iterator[Any]:
+        """The samples of these numbers, in this order."""
+        return map(self.sample, numbers)
+
+    def find(self, key: str) -> Any:
         """The first sample of this key; raises `NotFoundError` if there is none."""
-        for url in self._source.list_shards():
-            keys = self.places(url).keys
-            if key in keys:
-                return self._of_shard(url, [keys.index(key)])[0]
+        for url in self._urls:
+            row = self._open(url).places.row(key)
+            if row is not None:
+                return self._of(url, row)
         raise NotFoundError("no sample of the dataset has this key", got=repr(key))
 
-    def _of_shard(self, url: str, rows: Sequence[int]) -> list[Body]:
-        if not rows:
-            return []
-        places = self.places(url)
-        if rows[-1] >= len(places.keys):
+    def _of(self, url: str, row: int) -> Any:
+        opened = self._open(url)
+        if row >= len(opened.places):
             raise ShardError(
                 "shard holds fewer samples than its entry says",
                 where=url,
-                expected=str(self.count(url)),
-                got=str(len(places.keys)),
+                expected=str(self._told[url]),
+                got=str(len(opened.places)),
             )
-        with self._source.open_shard(url) as stream:
-            position = 0
-            found: list[Body] = []
-            for row in rows:
-                _skip(stream, position, places.offsets[row], url)
-                data = _exactly(stream, places.sizes[row], url)
-                position = places.offsets[row] + places.sizes[row]
-                found.append(Body(url, places.keys[row], data))
-        return found
+        return self._viewer.view(opened.body(row), url, opened.places, row)
+
+    def _add_end(self) -> None:
+        url = self._urls[len(self._ends)]
+        if url not in self._told:
+            self._told[url] = len(self._open(url).places)
+        self._ends.append((self._ends[-1] if self._ends else 0) + self._told[url])
+
+    def _open(self, url: str) -> Opened:
+        opened = self._opened.get(url)
+        if opened is None:
+            opened = Opened(self._source.open_shard(url), url)
+            kept = [name for name, other in self._opened.items() if not other.is_file]
+            for name in itertools.islice(kept, max(0, len(kept) - _STREAMS + 1)):
+                self._opened.pop(name).close()
+            self._opened[url] = opened
+        return opened
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_places": {}}
+        return {**self.__dict__, "_opened": {}}
 
 
-class _Counting:
-    """Passes a stream's bytes on, and counts them."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self.position = 0
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._stream.read(size)
-        self.position += len(data)
-        return data
-
-
-def _locate(stream: IO[bytes], url: str) -> Places:
-    keys: list[str] = []
-    offsets, sizes = array("Q"), array("Q")
-    counting = _Counting(stream)
-    for key, data in read_bodies(cast("IO[bytes]", counting), url):
-        keys.append(key)
-        # A body was just read up to its last block's end.
-        offsets.append(counting.position - len(data) - -len(data) % _BLOCK)
-        sizes.append(len(data))
-    return Places(tuple(keys), offsets, sizes)
-
-
-def _skip(stream: IO[bytes], position: int, target: int, url: str) -> None:
-    if target == position:
-        return
-    if stream.seekable():
-        stream.seek(target)
-        return
-    for size in _pieces(target - position):
-        _exactly(stream, size, url)
-
-
-def _exactly(stream: IO[bytes], size: int, url: str) -> bytes:
-    parts: list[bytes] = []
-    while size:
-        part = stream.read(size)
-        if not part:
-            raise ShardError("shard is shorter than when it was read before", where=url)
-        parts.append(part)
-        size -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _pieces(size: int) -> Iterator[int]:
-    full, rest = divmod(size, _CHUNK)
-    return itertools.chain(itertools.repeat(_CHUNK, full), [rest] if rest else [])
+def _is_file(stream: IO[bytes]) -> bool:
+    # A spool has a file number as well, but asking for it would move it to the disk.
+    if not isinstance(stream, (io.BufferedReader, io.FileIO)):
+        return False
+    return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)

@@ -7,20 +7,15 @@ have equal bytes. `atdata_core.fieldtypes` says how each value is written.
 import dataclasses
 from abc import ABC
 from collections.abc import Sequence
-from typing import Any, Generic, Literal, Self, TypeVar, dataclass_transform
+from typing import Any, Self, TypeVar, dataclass_transform
 
 import msgpack
-import numpy as np
 
-from atdata_core.arrays import shape_text
 from atdata_core.errors import SampleError, SchemaError
 from atdata_core.fields import fields_of
 from atdata_core.fieldtypes import decode_fields, encode_fields
 
 T = TypeVar("T")
-
-Ragged = Literal["error", "list"]
-"""What becomes of arrays of different shapes in one batch: an error, or a list of them."""
 
 METHODS = ("packed", "as_wds", "from_bytes", "from_data")
 """What `packable` adds to a class, so that no field can be called so."""
@@ -170,56 +165,3 @@ def packable(cls: type[T]) -> type[T]:
 def _equal(self: object, other: object) -> Any:
     # Equal samples are those with equal bytes: arrays compare by value, and NaN equals itself.
     return pack(self) == pack(other) if type(self) is type(other) else NotImplemented
-
-
-class SampleBatch(Generic[T]):
-    """Several samples as one: a field of the batch holds that field of all samples.
-
-    Arrays come stacked along a new first axis, everything else as a list::
-
-        batch.image  # ndarray, shape (n, 8, 8)
-        batch.label  # list of n ints
-
-    Args:
-        samples: The samples, all of `sample_type`.
-        sample_type: Their type.
-        ragged: Whether arrays that differ in shape, so that they can't be stacked, are an error
-            or come as a list.
-    """
-
-    def __init__(
-        self, samples: Sequence[T], sample_type: type[T], *, ragged: Ragged = "error"
-    ) -> None:
-        self.samples = list(samples)
-        self.sample_type = sample_type
-        self._ragged = ragged
-        self._columns: dict[str, Any] = {}
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name not in {f.name for f in fields_of(self.sample_type)}:
-            raise AttributeError(f"{self.sample_type.__name__} has no field {name!r}")
-        if name not in self._columns:
-            self._columns[name] = self._column(name)
-        return self._columns[name]
-
-    def _column(self, name: str) -> Any:
-        values = [getattr(sample, name) for sample in self.samples]
-        if not values or not all(isinstance(value, np.ndarray) for value in values):
-            return values
-        forms = {(value.dtype, value.shape) for value in values}
-        if len(forms) == 1:
-            return np.stack(values)
-        if self._ragged == "list":
-            return values
-        raise SampleError(
-            f"arrays of field {name!r} have different shapes or dtypes and can't be stacked",
-            where=f"batch of {len(self)} {self.sample_type.__name__}",
-            got=", ".join(sorted(f"{dtype} {shape_text(shape)}" for dtype, shape in forms)),
-            remedy='Have them in a list: ordered(batch_size=…, ragged="list")',
-        )
-
-    def __repr__(self) -> str:
-        return f"SampleBatch[{self.sample_type.__name__}]({len(self)} samples)"

@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from atdata_core.batch import SampleBatch
 from atdata_core.conversions.needs import needed
 from atdata_core.fields import fields_of
 from atdata_core.iteration import Iteration
-from atdata_core.sample import PackableSample, SampleBatch
+from atdata_core.sample import PackableSample
 
 torch = needed("torch", "torch")
 torch_data = needed("torch.utils.data", "torch")

@@ -20,17 +20,17 @@ from hypothesis import strategies as st
 
 from atdata_core.cid import raw_cid
 from atdata_core.errors import IntegrityError, SampleError, ShardError, TooLargeError
+from atdata_core.members import Members
 from atdata_core.sample import pack
 from atdata_core.shard import (
     ShardWriter,
     copy_verified,
     inspect_shard,
-    read_members,
     read_samples,
-    shard_bytes,
     verified,
     write_shards,
 )
+from atdata_core.tar import shard_bytes
 from tests.support.samples import Item, Loose, Other, cid_of, items, tar_of
 
 
@@ -186,8 +186,8 @@ def test_ours_reads_what_tarfile_writes(format, name):
     bodies = [(f"{name}-{i}.msgpack", pack(s)) for i, s in enumerate(items(3))]
     data = tar_of(bodies, format=format)
     assert read(data) == items(3)
-    found = [name for name, _ in read_members(io.BytesIO(data), "here")]
-    assert found == [name for name, _ in bodies]
+    runs = Members(io.BytesIO(data), "here").runs()
+    assert [f"{key}.msgpack" for run in runs for key in run.keys] == [name for name, _ in bodies]
 
 
 def test_pax_headers_with_other_facts_and_sizes_are_read():

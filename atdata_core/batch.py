@@ -1,0 +1,119 @@
+"""Several samples as one: `SampleBatch`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Generic, Literal, TypeVar
+
+import numpy as np
+
+from atdata_core import columns
+from atdata_core.arrays import shape_text
+from atdata_core.columns import Column
+from atdata_core.errors import SampleError
+from atdata_core.fields import fields_of
+
+T = TypeVar("T")
+
+Ragged = Literal["error", "list"]
+"""What becomes of arrays of different shapes in one batch: an error, or a list of them."""
+
+
+class SampleBatch(Generic[T]):
+    """Several samples as one: a field of the batch holds that field of all samples.
+
+    Arrays come stacked along a new first axis, everything else as a list::
+
+        batch.image  # ndarray, shape (n, 8, 8)
+        batch.label  # list of n ints
+
+    Args:
+        samples: The samples, all of `sample_type`.
+        sample_type: Their type.
+        ragged: Whether arrays that differ in shape, so that they can't be stacked, are an error
+            or come as a list.
+    """
+
+    def __init__(
+        self, samples: Sequence[T], sample_type: type[T], *, ragged: Ragged = "error"
+    ) -> None:
+        self.sample_type = sample_type
+        self._ragged = ragged
+        self._count = len(samples)
+        self._samples: list[T] | None = list(samples)
+        self._parts: Sequence[Mapping[str, Column]] = ()
+        self._columns: dict[str, Any] = {}
+
+    @classmethod
+    def of_columns(
+        cls,
+        parts: Sequence[Mapping[str, Column]],
+        count: int,
+        sample_type: type[T],
+        ragged: Ragged = "error",
+    ) -> "SampleBatch[T]":
+        """The batch of some samples that were decoded together.
+
+        Args:
+            parts: One or more stretches of them, by field: stacked arrays, or lists of values.
+            count: How many samples they hold.
+            sample_type: Their type.
+            ragged: See the class.
+        """
+        batch = cls.__new__(cls)
+        batch.sample_type = sample_type
+        batch._ragged = ragged
+        batch._count = count
+        batch._samples = None
+        batch._parts = parts
+        batch._columns = {}
+        return batch
+
+    @property
+    def samples(self) -> list[T]:
+        """The samples one by one; their arrays are views of the batch's."""
+        if self._samples is None:
+            whole = {f.name: getattr(self, f.name) for f in fields_of(self.sample_type)}
+            self._samples = list(columns.samples(self.sample_type, whole))
+        return self._samples
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_") or name not in {f.name for f in fields_of(self.sample_type)}:
+            raise AttributeError(f"{self.sample_type.__name__} has no field {name!r}")
+        if name not in self._columns:
+            self._columns[name] = self._column(name)
+        return self._columns[name]
+
+    def _column(self, name: str) -> Any:
+        if self._parts:
+            found = [part[name] for part in self._parts]
+            if all(isinstance(part, np.ndarray) for part in found) and _alike(found):
+                return found[0] if len(found) == 1 else np.concatenate(found)
+            values = [value for part in found for value in columns.rows_of(part)]
+        else:
+            values = [getattr(sample, name) for sample in self._samples or ()]
+        return self._stacked(name, values)
+
+    def _stacked(self, name: str, values: list[Any]) -> Any:
+        if not values or not all(isinstance(value, np.ndarray) for value in values):
+            return values
+        forms = {(value.dtype, value.shape) for value in values}
+        if len(forms) == 1:
+            return np.stack(values)
+        if self._ragged == "list":
+            return values
+        raise SampleError(
+            f"arrays of field {name!r} have different shapes or dtypes and can't be stacked",
+            where=f"batch of {len(self)} {self.sample_type.__name__}",
+            got=", ".join(sorted(f"{dtype} {shape_text(shape)}" for dtype, shape in forms)),
+            remedy='Have them in a list: ordered(batch_size=…, ragged="list")',
+        )
+
+    def __repr__(self) -> str:
+        return f"SampleBatch[{self.sample_type.__name__}]({len(self)} samples)"
+
+
+def _alike(arrays: Sequence[Any]) -> bool:
+    first = arrays[0]
+    return all(a.dtype == first.dtype and a.shape[1:] == first.shape[1:] for a in arrays[1:])

@@ -1,0 +1,308 @@
+"""Many samples of one type decoded together, field by field.
+
+The bodies of a shard's samples are msgpack maps with the same keys in the same order. So the place
+of a field in all of them can be computed at once, and its values gathered with one copy: arrays of
+the same dtype and shape into one stacked array, numbers and text into lists. Every step checks
+what it reads; whatever is irregular (another order of keys, ragged arrays, a list, an extension
+type) raises `Irregular`, and the samples are decoded one by one instead, which also finds the
+words for what is wrong with them. Both ways give equal samples.
+
+A decoder moves a `Cursor`: where the next value begins in each body. Reading beyond a body can't
+do harm, since all places have to be at their bodies' ends in the end.
+"""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgpack
+import numpy as np
+
+from atdata_core.arrays import MAX_HEAD, array_header
+from atdata_core.errors import SampleError
+from atdata_core.fields import Field, fields_of
+from atdata_core.fieldtypes import (
+    DatetimeType,
+    EnumType,
+    FieldType,
+    LiteralType,
+    NDArrayType,
+    NestedType,
+    NullableType,
+    Primitive,
+)
+from atdata_core.headers import Places, gather
+
+Column = Any
+"""The values of one field: an array with one row a sample, or a list."""
+
+_NIL = 0xC0
+_FALSE, _TRUE = 0xC2, 0xC3
+_FLOAT64 = 0xCB
+_INTS = {
+    0xCC: "u1",
+    0xCD: ">u2",
+    0xCE: ">u4",
+    0xD0: "i1",
+    0xD1: ">i2",
+    0xD2: ">i4",
+    0xD3: ">i8",
+}
+_LENGTHS = {1: "u1", 2: ">u2", 4: ">u4"}
+_STRINGS = {0xD9: 1, 0xDA: 2, 0xDB: 4}
+_BINARY = {0xC4: 1, 0xC5: 2, 0xC6: 4}
+
+
+class Irregular(Exception):  # noqa: N818 - no error: the samples are decoded in another way
+    """The samples can't be decoded together."""
+
+
+class Cursor:
+    """Where the next value begins in each body.
+
+    Args:
+        buffer: The memory that holds the bodies.
+        places: A place in it for each.
+    """
+
+    def __init__(self, buffer: Any, places: Places) -> None:
+        self.buffer = buffer
+        self.places = places
+        self.bytes = np.frombuffer(buffer, np.uint8)
+
+    def kinds(self) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+        """The byte at each place, which tells what the value is."""
+        return self.bytes[self.places]
+
+    def same(self) -> int:
+        """The byte that is at every place; raises `Irregular` if there are several."""
+        kinds = self.kinds()
+        first = int(kinds[0])
+        if (kinds != first).any():
+            raise Irregular
+        return first
+
+    def expect(self, data: bytes) -> None:
+        """Moves over bytes that have to be these at every place."""
+        found = gather(self.buffer, self.places, len(data))
+        if (found != np.frombuffer(data, np.uint8)).any():
+            raise Irregular
+        self.places = self.places + len(data)
+
+    def numbers(self, kind: str) -> Any:
+        """Moves over one number of a dtype at every place."""
+        dtype = np.dtype(kind)
+        found = gather(self.buffer, self.places, dtype.itemsize).view(dtype)[:, 0]
+        self.places = self.places + dtype.itemsize
+        return found
+
+    def spans(self, kinds: Mapping[int, int], short: tuple[int, int] | None) -> Places:
+        """Moves over the head of a text or of bytes at every place; their lengths.
+
+        Args:
+            kinds: The bytes that begin such a head, and how many bytes of length follow.
+            short: The range of those that hold the length themselves, in their lowest bits.
+        """
+        first = self.kinds()
+        lengths = np.zeros(len(first), np.int64)
+        moved = np.ones(len(first), np.int64)
+        done = np.zeros(len(first), bool)
+        if short is not None:
+            done = (first >= short[0]) & (first < short[1])
+            lengths[done] = first[done] - short[0]
+        for kind, size in kinds.items() if not done.all() else ():
+            here = first == kind
+            if here.any():
+                stated = gather(self.buffer, self.places[here] + 1, size)
+                lengths[here] = stated.view(_LENGTHS[size])[:, 0]
+                moved[here] += size
+                done |= here
+        if not done.all():
+            raise Irregular
+        self.places = self.places + moved
+        return lengths
+
+
+def decode(fields: Sequence[Field], cursor: Cursor, ends: Places) -> dict[str, Column]:
+    """The values of some samples, by field.
+
+    Args:
+        fields: The fields of their type.
+        cursor: At the beginning of each body.
+        ends: Where each body ends.
+
+    Raises:
+        Irregular: They can't be decoded together. What is wrong with them, if anything, is for
+            `atdata_core.sample.unpack` to say.
+    """
+    try:
+        columns = _decode_map(fields, cursor)
+    except (IndexError, SampleError, UnicodeDecodeError, ValueError) as error:
+        raise Irregular from error
+    if (cursor.places != ends).any():
+        raise Irregular
+    return columns
+
+
+def _decode_map(fields: Sequence[Field], cursor: Cursor) -> dict[str, Column]:
+    head = msgpack.Packer().pack_map_header(len(fields))
+    columns: dict[str, Column] = {}
+    for field in fields:
+        cursor.expect(head + msgpack.packb(field.name))
+        kind = NullableType(field.type) if field.optional else field.type
+        columns[field.name] = _decode(kind, cursor)
+        head = b""
+    return columns
+
+
+def _decode(kind: FieldType, cursor: Cursor) -> Column:
+    match kind:
+        case NDArrayType():
+            return _arrays(kind, cursor)
+        case Primitive():
+            return _PRIMITIVES[kind.name](cursor)
+        case NullableType():
+            return _nullable(kind.item, cursor)
+        case DatetimeType() | EnumType():
+            return [kind.decode(text, "") for text in _texts(cursor)]
+        case LiteralType() if set(kind.kinds) == {"str"}:
+            return [kind.decode(text, "") for text in _texts(cursor)]
+        case NestedType():
+            columns = _decode_map(kind.fields, cursor)
+            return list(samples(kind.cls, columns))
+    raise Irregular
+
+
+def _arrays(kind: NDArrayType, cursor: Cursor) -> Column:
+    """Arrays of one dtype and shape, in memory of their own."""
+    count = len(cursor.places)
+    size = _BINARY.get(cursor.same())
+    if size is None:
+        raise Irregular
+    start = int(cursor.places[0])
+    length = int.from_bytes(cursor.bytes[start + 1 : start + 1 + size].tobytes(), "big")
+    begin = start + 1 + size
+    # Not the whole array: its header, as far as one may go.
+    head = cursor.bytes[begin : begin + min(length, MAX_HEAD)].tobytes()
+    offset, dtype, shape, fortran = array_header(head, length, "")
+    payload = length - offset
+    cursor.expect(cursor.bytes[start : begin + offset].tobytes())
+    stacked = gather(cursor.buffer, cursor.places, payload).reshape(-1)
+    cursor.places = cursor.places + payload
+    if not payload:
+        column = np.empty((count, *shape), dtype)
+    elif fortran:
+        axes = (0, *range(len(shape), 0, -1))
+        column = stacked.view(dtype).reshape(count, *shape[::-1]).transpose(axes)
+    else:
+        column = stacked.view(dtype).reshape(count, *shape)
+    kind.check(column[0] if shape else column[:1].reshape(()), "")
+    return column
+
+
+def _ints(cursor: Cursor) -> list[int]:
+    kinds = cursor.kinds()
+    values = kinds.astype(np.int64)
+    values[kinds >= 0xE0] -= 256  # a negative fixint
+    wide = (kinds > 0x7F) & (kinds < 0xE0)
+    moved = np.ones(len(kinds), np.int64)
+    for kind in np.unique(kinds[wide]).tolist():
+        dtype = _INTS.get(kind)
+        if dtype is None:
+            raise Irregular
+        here = kinds == kind
+        width = np.dtype(dtype).itemsize
+        values[here] = gather(cursor.buffer, cursor.places[here] + 1, width).view(dtype)[:, 0]
+        moved[here] += width
+    cursor.places = cursor.places + moved
+    listed: list[int] = values.tolist()
+    return listed
+
+
+def _floats(cursor: Cursor) -> list[float]:
+    if cursor.same() != _FLOAT64:
+        raise Irregular
+    cursor.places = cursor.places + 1
+    listed: list[float] = cursor.numbers(">f8").tolist()
+    return listed
+
+
+def _bools(cursor: Cursor) -> list[bool]:
+    kinds = cursor.kinds()
+    if ((kinds != _TRUE) & (kinds != _FALSE)).any():
+        raise Irregular
+    cursor.places = cursor.places + 1
+    listed: list[bool] = (kinds == _TRUE).tolist()
+    return listed
+
+
+def _texts(cursor: Cursor) -> list[str]:
+    lengths = cursor.spans(_STRINGS, (0xA0, 0xC0))
+    return [str(data, "utf-8") for data in _slices(cursor, lengths)]
+
+
+def _blobs(cursor: Cursor) -> list[bytes]:
+    lengths = cursor.spans(_BINARY, None)
+    return [bytes(data) for data in _slices(cursor, lengths)]
+
+
+def _slices(cursor: Cursor, lengths: Places) -> Iterator[memoryview]:
+    starts, ends = cursor.places, cursor.places + lengths
+    if (ends > len(cursor.buffer)).any():
+        raise Irregular
+    cursor.places = ends
+    view = memoryview(cursor.buffer)
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        yield view[start:end]
+
+
+def _nullable(item: FieldType, cursor: Cursor) -> Column:
+    there = cursor.kinds() != _NIL
+    if there.all():
+        return _decode(item, cursor)
+    cursor.places = cursor.places + ~there
+    values: list[Any] = [None] * len(there)
+    if there.any():
+        inner = Cursor(cursor.buffer, cursor.places[there])
+        column = _decode(item, inner)
+        places = cursor.places.copy()
+        places[there] = inner.places
+        cursor.places = places
+        for row, value in zip(np.flatnonzero(there).tolist(), rows_of(column), strict=True):
+            values[row] = value
+    return values
+
+
+_PRIMITIVES: dict[str, Callable[[Cursor], Column]] = {
+    "str": _texts,
+    "int": _ints,
+    "float": _floats,
+    "bool": _bools,
+    "bytes": _blobs,
+}
+
+
+def samples(sample_type: type, columns: Mapping[str, Column]) -> Iterator[Any]:
+    """The samples that some columns hold."""
+    rows = map(rows_of, columns.values())
+    if takes_positions(sample_type):
+        return map(sample_type, *rows)
+    return (sample_type(**dict(zip(columns, row, strict=True))) for row in zip(*rows, strict=True))
+
+
+@functools.lru_cache(maxsize=1024)
+def takes_positions(sample_type: type) -> bool:
+    """Whether a type can be called with its fields in order, which is faster than by name."""
+    parameters = inspect.signature(sample_type).parameters.values()
+    return [p.name for p in parameters] == [f.name for f in fields_of(sample_type)] and all(
+        p.kind is p.POSITIONAL_OR_KEYWORD for p in parameters
+    )
+
+
+def rows_of(column: Column) -> Sequence[Any]:
+    """The values of a column one by one; an array's rows are views of it."""
+    if isinstance(column, np.ndarray) and column.ndim == 1:
+        # Python would take numbers out of it, where arrays without axes are meant.
+        return [column[row : row + 1].reshape(()) for row in range(len(column))]
+    return column  # type: ignore[no-any-return]
