@@ -1,6 +1,6 @@
 """The samples of a shard, some at a time: `Block`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -10,8 +10,10 @@ from atdata_core import columns
 from atdata_core.columns import Column, Cursor, Irregular
 from atdata_core.errors import SampleError, ShardError
 from atdata_core.fields import fields_of
+from atdata_core.files import file_number
 from atdata_core.members import Members, Run
 from atdata_core.sample import unpack
+from atdata_core.scatter import Layout, layout_of, read_scattered
 
 _FEW = 4
 """So few samples are decoded one by one: deciding how to do it together would take longer."""
@@ -58,36 +60,114 @@ class Block:
         return Block(self.sample_type, cut, self.keys[start:stop], self.where, self.first + start)
 
 
-def read_blocks(stream: IO[bytes], sample_type: type, where: str, skip: int = 0) -> Iterator[Block]:
+def read_blocks(
+    stream: IO[bytes],
+    sample_type: type,
+    where: str,
+    skip: int = 0,
+    wanted: Callable[[], int] | None = None,
+) -> Iterator[Block]:
     """The samples of a shard, as many at a time as lie in memory together.
 
     Args:
-        stream: The shard, from its start; read once, never sought.
+        stream: The shard, from its start; read once, and sought only if it is a file.
         sample_type: A packable type.
         where: The shard's name, for errors.
         skip: How many samples to pass over, without decoding them.
+        wanted: Tells how many samples would be welcome together; large ones come so.
 
     Raises:
         ShardError: See `Members.runs`.
         SampleError: A body is no sample of this type. The message names shard and key; the
             samples before it were handed out.
     """
-    fields = fields_of(sample_type)
-    first = misses = 0
-    for run in Members(stream, where).runs():
-        start = min(len(run), max(0, skip - first))
+    reader = _Reader(Members(stream, where), sample_type, where)
+    file = file_number(stream) if wanted is not None else None
+    for run in reader.members.runs():
+        start = min(len(run), max(0, skip - reader.first))
         if start < len(run):
-            together = None
-            if len(run) - start >= _FEW and misses < _TRIES:
-                together = _together(run, start, fields)
-                misses = 0 if together else misses + 1
-            if together:
-                yield Block(sample_type, together, run.keys[start:], where, first + start)
-            else:
-                yield from _one_by_one(run, start, sample_type, where, first)
-        first += len(run)
-    if first < skip:
+            yield from reader.decoded(run, start)
+        reader.first += len(run)
+        while wanted is not None and file is not None:
+            block = reader.scattered(file, wanted())
+            if block is None:
+                break
+            yield block
+    if reader.first < skip:
         raise shorter(where)
+
+
+class _Reader:
+    """Decodes what `Members` finds.
+
+    Args:
+        members: The members of a shard.
+        sample_type: A packable type.
+        where: The shard's name.
+    """
+
+    def __init__(self, members: Members, sample_type: type, where: str) -> None:
+        self.members = members
+        self.first = 0
+        """The number of the next sample."""
+        self._type = sample_type
+        self._fields = fields_of(sample_type)
+        self._where = where
+        self._misses = 0
+        self._layout: Layout | None = None
+
+    def decoded(self, run: Run, start: int) -> Iterator[Block]:
+        """The samples of a run from a row on, together if they can be."""
+        self._layout = None
+        if len(run) - start >= _FEW and self._misses < _TRIES:
+            starts = run.starts[start:]
+            cursor = Cursor(run.buffer, starts)
+            try:
+                found = columns.decode(self._fields, cursor, starts + run.sizes[start:])
+            except Irregular:
+                self._misses += 1
+            else:
+                self._misses = 0
+                self._layout = layout_of(run, cursor)
+                yield self._block(found, run.keys[start:], self.first + start)
+                return
+        yield from self._one_by_one(run, start)
+
+    def scattered(self, file: int, count: int) -> Block | None:
+        """The next samples of a file, read to where they shall be, if they are large."""
+        if self._layout is None or not self.members.at_member:
+            return None
+        position = self.members.position
+        found = read_scattered(file, position, count, self._layout, self._fields)
+        if found is None:
+            return None
+        values, keys = found
+        self.members.pass_over(keys, position + len(keys) * self._layout.stride)
+        block = self._block(values, keys, self.first)
+        self.first += len(block)
+        return block
+
+    def _block(self, values: Mapping[str, Column], keys: Sequence[str], first: int) -> Block:
+        return Block(self._type, values, keys, self._where, first)
+
+    def _one_by_one(self, run: Run, start: int) -> Iterator[Block]:
+        rows: list[Any] = []
+        problem: SampleError | None = None
+        for row in range(start, len(run)):
+            try:
+                rows.append(unpack(self._type, run.body(row), self._name(run.keys[row])))
+            except SampleError as error:
+                problem = error
+                break
+        if rows:
+            names = [field.name for field in self._fields]
+            listed = {name: [getattr(sample, name) for sample in rows] for name in names}
+            yield self._block(listed, run.keys[start : start + len(rows)], self.first + start)
+        if problem is not None:
+            raise problem
+
+    def _name(self, key: str) -> str:
+        return f"{self._where}, sample {key}"
 
 
 def shorter(where: str) -> ShardError:
@@ -103,29 +183,3 @@ def _apart(column: Column) -> Column:
     if isinstance(column, np.ndarray):
         return [row.copy() for row in columns.rows_of(column)]
     return column
-
-
-def _together(run: Run, start: int, fields: Any) -> dict[str, Column] | None:
-    starts = run.starts[start:]
-    try:
-        return columns.decode(fields, Cursor(run.buffer, starts), starts + run.sizes[start:])
-    except Irregular:
-        return None
-
-
-def _one_by_one(run: Run, start: int, sample_type: type, where: str, first: int) -> Iterator[Block]:
-    names = [field.name for field in fields_of(sample_type)]
-    rows: list[Any] = []
-    problem: SampleError | None = None
-    for row in range(start, len(run)):
-        try:
-            rows.append(unpack(sample_type, run.body(row), f"{where}, sample {run.keys[row]}"))
-        except SampleError as error:
-            problem = error
-            break
-    if rows:
-        listed = {name: [getattr(sample, name) for sample in rows] for name in names}
-        keys = run.keys[start : start + len(rows)]
-        yield Block(sample_type, listed, keys, where, first + start)
-    if problem is not None:
-        raise problem

@@ -14,6 +14,7 @@ do harm, since all places have to be at their bodies' ends in the end.
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import msgpack
@@ -58,18 +59,36 @@ class Irregular(Exception):  # noqa: N818 - no error: the samples are decoded in
     """The samples can't be decoded together."""
 
 
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The data of one array of each body, which aren't in the memory that holds the bodies.
+
+    Args:
+        offset: Where in a body they were.
+        data: They, one row a body.
+    """
+
+    offset: int
+    data: "np.ndarray[Any, np.dtype[np.uint8]]"
+
+
 class Cursor:
     """Where the next value begins in each body.
 
     Args:
         buffer: The memory that holds the bodies.
         places: A place in it for each.
+        cut: What was cut out of the bodies.
     """
 
-    def __init__(self, buffer: Any, places: Places) -> None:
+    def __init__(self, buffer: Any, places: Places, cut: "Cut | None" = None) -> None:
         self.buffer = buffer
         self.places = places
         self.bytes = np.frombuffer(buffer, np.uint8)
+        self.cut = cut
+        self.begin = int(places[0])
+        self.arrays: list[tuple[int, int]] = []
+        """Of each array in the first body: where its data begin in it, and their bytes."""
 
     def kinds(self) -> "np.ndarray[Any, np.dtype[np.uint8]]":
         """The byte at each place, which tells what the value is."""
@@ -188,8 +207,15 @@ def _arrays(kind: NDArrayType, cursor: Cursor) -> Column:
     offset, dtype, shape, fortran = array_header(head, length, "")
     payload = length - offset
     cursor.expect(cursor.bytes[start : begin + offset].tobytes())
-    stacked = gather(cursor.buffer, cursor.places, payload).reshape(-1)
-    cursor.places = cursor.places + payload
+    here = int(cursor.places[0]) - cursor.begin
+    cursor.arrays.append((here, payload))
+    if cursor.cut is not None and here == cursor.cut.offset:
+        if cursor.cut.data.shape[1] != payload:
+            raise Irregular
+        stacked = cursor.cut.data.reshape(-1)
+    else:
+        stacked = gather(cursor.buffer, cursor.places, payload).reshape(-1)
+        cursor.places = cursor.places + payload
     if not payload:
         column = np.empty((count, *shape), dtype)
     elif fortran:

@@ -104,7 +104,33 @@ def plain_run(buffer: bytearray, start: int, end: int, extension: str) -> PlainR
     if magics[0] != _MAGIC:
         return None
     heads = start + BLOCK * np.flatnonzero(magics == _MAGIC)
-    rows = gather(buffer, heads, BLOCK)
+    checked = check_headers(gather(buffer, heads, BLOCK), extension)
+    if checked is None:
+        return None
+    sizes, good, keys = checked
+    following = heads + BLOCK + padded_all(sizes)
+    good[:-1] &= following[:-1] == heads[1:]
+    good[-1] &= bool(following[-1] <= end)
+    count = len(good) if good.all() else int(good.argmin())
+    if not count:
+        return None
+    places = heads[:count] + BLOCK
+    return PlainRun(places, sizes[:count], keys_of(keys[:count]), int(following[count - 1]))
+
+
+def check_headers(
+    rows: Bytes, extension: str
+) -> "tuple[Places, np.ndarray[Any, np.dtype[np.bool_]], Bytes] | None":
+    """What headers say, and which of them are plain and like the first.
+
+    Args:
+        rows: The headers, 512 bytes a row.
+        extension: How their names end.
+
+    Returns:
+        The sizes, whether each is plain, and the names without the extension, as rows of bytes;
+        None if the first isn't plain.
+    """
     first = rows[0]
     width = bytes(first[:100]).find(b"\0")
     stem = width - len(extension)
@@ -112,19 +138,17 @@ def plain_run(buffer: bytearray, start: int, end: int, extension: str) -> PlainR
         return None
     sizes, good = _octal(rows[:, 124:136])
     sums, legible = _octal(rows[:, 148:156], 6)
-    following = heads + BLOCK + (sizes + BLOCK - 1) // BLOCK * BLOCK
     rest = int(first[156:].sum()) + 8 * 32  # the checksum counts as blanks
     good &= legible & (rows[:, :148].sum(1, np.uint32) + rest == sums)
     good &= (rows[:, 156:] == first[156:]).all(1)
     good &= (rows[:, stem : width + 1] == np.frombuffer(extension.encode() + b"\0", "u1")).all(1)
     good &= _SAFE[rows[:, :stem]].all(1)
-    good[:-1] &= following[:-1] == heads[1:]
-    good[-1] &= bool(following[-1] <= end)
-    count = len(good) if good.all() else int(good.argmin())
-    if not count:
-        return None
-    keys = _keys(rows[:count, :stem])
-    return PlainRun(heads[:count] + BLOCK, sizes[:count], keys, int(following[count - 1]))
+    return sizes, good, rows[:, :stem]
+
+
+def padded_all(sizes: Places) -> Places:
+    """Sizes rounded up to whole blocks."""
+    return (sizes + BLOCK - 1) // BLOCK * BLOCK
 
 
 def gather(buffer: Any, places: Places, size: int) -> Bytes:
@@ -152,7 +176,8 @@ def _octal(fields: Bytes, length: int = 11) -> tuple[Places, "np.ndarray[Any, np
     return (digits @ _OCTAL[-length:]).astype(np.int64), legible
 
 
-def _keys(stems: Bytes) -> Sequence[str]:
+def keys_of(stems: Bytes) -> Sequence[str]:
+    """Keys that stand in rows of bytes, plain ASCII."""
     width = stems.shape[1]
     digits = stems - np.uint8(48)
     if width <= len(_DECIMAL) and (digits < 10).all():

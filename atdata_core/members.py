@@ -130,6 +130,14 @@ class Window:
                     remedy="Fetch or write the shard again: it is not whole",
                 )
 
+    def seek(self, position: int) -> None:
+        """Goes on at another place of the stream, if it isn't in memory anyway."""
+        if self.offset <= position <= self.offset + self.end:
+            self.start = position - self.offset
+            return
+        self._stream.seek(position)
+        self.offset, self.start, self.end, self._at_end = position, 0, 0, False
+
     def peek(self, count: int) -> bytes:
         """The next `count` bytes, which have to be ahead."""
         return bytes(memoryview(self.buffer)[self.start : self.start + count])
@@ -160,6 +168,35 @@ class Members:
         self._known = Extended()
         self._others = False
         self._first = True
+
+    @property
+    def position(self) -> int:
+        """Where in the archive the next member begins."""
+        return self._window.offset + self._window.start
+
+    @property
+    def at_member(self) -> bool:
+        """Whether a header that stands for itself comes next, or the end."""
+        return self._known == Extended()
+
+    def pass_over(self, keys: Sequence[str], position: int) -> None:
+        """Goes on at a later place; what lies before it was read by somebody else.
+
+        Args:
+            keys: The keys of the samples there.
+            position: Where in the archive a header is; the stream has to be seekable.
+
+        Raises:
+            ShardError: Another sample has one of the keys.
+        """
+        self._add(keys)
+        self._window.seek(position)
+
+    def _add(self, keys: Sequence[str]) -> None:
+        if isinstance(keys, NumberedKeys):
+            self._keys.add_numbered(keys)
+        else:
+            self._keys.add(keys)
 
     def runs(self) -> Iterator[Run]:
         """The samples, those that lie in memory together at a time; other members are passed over.
@@ -193,10 +230,7 @@ class Members:
         found = plain_run(window.buffer, window.start, window.end, EXTENSION)
         if found is None:
             return None
-        if isinstance(found.keys, NumberedKeys):
-            self._keys.add_numbered(found.keys)
-        else:
-            self._keys.add(found.keys)
+        self._add(found.keys)
         self._first = False
         window.start = found.end
         return Run(window.buffer, found.starts, found.sizes, found.keys, window.offset)

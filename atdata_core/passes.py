@@ -256,10 +256,14 @@ def _column_batches(plan: Plan, cursor: Cursor, urls: Sequence[str]) -> Iterator
     ended: list[int] = []  # the rows of shards that ended since the last batch
     have = 0
     skip = cursor.row
+
+    def wanted() -> int:
+        return size - have
+
     for url in urls[len(cursor.rows) :]:
         seen = skip
         with plan.source.open_shard(url) as stream:
-            for block in read_blocks(stream, plan.sample_type, url, skip=skip):
+            for block in read_blocks(stream, plan.sample_type, url, skip, wanted):
                 at = 0
                 seen = block.first + len(block)
                 while at < len(block):

@@ -1,11 +1,8 @@
 """Single samples by their number or key, read from the one shard that holds them."""
 
 import bisect
-import io
 import itertools
 import mmap
-import os
-import stat
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any
@@ -13,6 +10,7 @@ from typing import IO, Any
 import numpy as np
 
 from atdata_core.errors import NotFoundError, ShardError
+from atdata_core.files import file_number
 from atdata_core.members import Members
 from atdata_core.sources import DataSource
 from atdata_core.views import Viewer
@@ -77,7 +75,7 @@ class Opened:
         except BaseException:
             stream.close()
             raise
-        self.is_file = _is_file(stream)
+        self.is_file = file_number(stream) is not None
         self._map: mmap.mmap | None = None
         if self.is_file and len(self.places):
             self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
@@ -88,7 +86,7 @@ class Opened:
         """The bytes of a sample, not to be written to; a file's are a view of the mapping."""
         start, size = int(self.places.starts[row]), int(self.places.sizes[row])
         if self._map is not None:
-            if start + size > len(self._map):
+            if start + size > self._map.size():  # as it is now: beyond it is no memory
                 raise self._shorter()
             # A view keeps the mapping alive, whoever holds it.
             return memoryview(self._map)[start : start + size]
@@ -193,10 +191,3 @@ class Rows:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_opened": {}}
-
-
-def _is_file(stream: IO[bytes]) -> bool:
-    # A spool has a file number as well, but asking for it would move it to the disk.
-    if not isinstance(stream, (io.BufferedReader, io.FileIO)):
-        return False
-    return stat.S_ISREG(os.fstat(stream.fileno()).st_mode)
