@@ -179,7 +179,8 @@ class LensNetwork:
                 return path
             if path.view_type not in seen:
                 seen.add(path.view_type)
-                paths += [path | step for step in self._lenses.get(path.view_type, {}).values()]
+                steps = list(self._lenses.get(path.view_type, {}).values())  # others may register
+                paths += [path | step for step in steps]
         return None
 
 

@@ -295,3 +295,12 @@ def test_no_secret_is_shown(bucket, services):
         shown = repr(store) + repr(index) + str(vars(store.create_source([])))
     assert services.env["AWS_SECRET_ACCESS_KEY"] not in shown
     assert "hunter2" not in shown
+
+
+def test_every_shard_of_a_source_in_s3_is_listed(redis_url, bucket):
+    with S3DataStore(bucket=bucket) as store, LocalIndex(redis_url) as index:
+        urls = [s.url for s in store.write_samples(items(6), prefix="p", max_samples=2)]
+        source = atdata.S3Source(urls, store)
+        entry = index.insert_dataset(atdata.Dataset(source, Item), name="three")
+        assert entry.data_urls == urls
+        assert [shard.rows for shard in index.get_dataset("three").shards] == [2, 2, 2]

@@ -613,3 +613,41 @@ def test_references_to_blobs_without_did_or_cid_are_refused():
         BlobSource.from_refs([{"did": DID, "cid": dag_cbor_cid({"a": 1})}])
     with pytest.raises(InvalidUriError):
         BlobSource.from_refs([{"did": "nobody", "cid": raw_cid(b"")}])
+
+
+def test_opening_a_dataset_asks_for_each_thing_once(liar, tmp_path):
+    from atdata_core.atproto import identity
+
+    bodies = [shard_file(tmp_path / f"{n}.tar", items(2, 2 * n)).read_bytes() for n in range(4)]
+    schema = schema_record(Schema.of(Item))
+    schema_uri = liar.add_record(SCHEMA_TYPE, "s", schema)
+    shards = tuple(Shard("x", liar.add_blob(data), len(data), 2) for data in bodies)
+    entry = DatasetEntry("digits", schema_uri, shards, schema_cid=Schema.of(Item).cid)
+    storage = blob_storage(shards, "application/x-tar", names_of())
+    record = dataset_record(entry, storage, dag_cbor_cid(schema), names_of())
+    uri = liar.add_record(DATASET_TYPE, "d", record)
+    identity._resolve_did.cache_clear()
+    assert list(atdata.load_dataset(uri, Item)) == items(8)
+    assert len(liar.asked(GET)) == 2  # the dataset and its schema
+    assert len(liar.asked(BLOB)) == 4
+    assert len(liar.asked(DID)) == 1
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://169.254.169.254/latest/meta-data/",
+        "http://10.0.0.1/a.tar",
+        "http://example.org/a.tar",
+        "https://user:word@example.org/a.tar",
+    ],
+)
+def test_shards_at_an_address_that_may_not_be_asked_are_refused(liar, published, url):
+    dataset_uri, _ = published
+    record = {key: v for key, v in liar.records[dataset_uri].items() if key != "shards"}
+    storage = {"$type": "ac.foundation.dataset.storageExternal", "urls": [url]}
+    record = {**record, "storage": storage}
+    record.pop("contentCid", None)
+    uri = liar.add_record(DATASET_TYPE, "elsewhere", record)
+    with pytest.raises((ServiceError, InvalidRecordError)):
+        list(atdata.load_dataset(uri, Item))
