@@ -241,8 +241,12 @@ class LocalIndex(AbstractIndex):
 
     def load_schema(self, ref: str) -> Schema:
         """The schema of a reference ``atdata://local/schema/Name@1.0.0``."""
+        label = parse_schema_ref(ref)
+        # Former references have the module's name too, which few of the schemas were kept under.
+        name, _, version = label.partition("@")
+        keys = [_SCHEMA + label, f"{_SCHEMA}{name.rpartition('.')[2]}@{version}"]
         with _translated(self._where):
-            text = self.redis.get(_SCHEMA + parse_schema_ref(ref))
+            text = next((each for each in self.redis.mget(keys) if each is not None), None)
         if text is None:
             raise NotFoundError("the team index has no such schema", where=self._where, got=ref)
         return schema_from_text(text, ref)

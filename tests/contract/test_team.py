@@ -217,6 +217,7 @@ def raw_cid_of_zeros():
         "atdata://local/schema/Item@1.0.0",
         "atdata://local/sampleSchema/Item@1.0.0",
         "local://schemas/Item@1.0.0",
+        "local://schemas/package.module.Item@1.0.0",
     ],
 )
 def test_former_references_of_schemas_are_understood(index, ref):
