@@ -135,11 +135,11 @@ class Lens(Generic[S, V]):
         return composed
 
     def __or__(self, other: "Lens[V, W]") -> "Lens[S, W]":
-        return self.then(other)
+        return self.then(other) if isinstance(other, Lens) else NotImplemented
 
     def __matmul__(self, other: "Lens[W, S]") -> "Lens[W, V]":
         """``outer @ inner``: `inner` first, as functions are composed."""
-        return other.then(self)
+        return other.then(self) if isinstance(other, Lens) else NotImplemented
 
     @staticmethod
     def identity(sample_type: type[S]) -> "Lens[S, S]":
