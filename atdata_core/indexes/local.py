@@ -113,6 +113,11 @@ class LocalIndex(AbstractIndex):
                         f"text is not the URL of a Redis: {error}", where="ATDATA_REDIS_URL"
                     ) from error
             else:
+                if self._given.connection_pool.connection_kwargs.get("decode_responses"):
+                    raise ConfigurationError(
+                        "client decodes what Redis keeps, which isn't all text",
+                        expected="Redis(…, decode_responses=False)",
+                    )
                 self._connected = self._given
         return self._connected
 

@@ -14,6 +14,7 @@ import atdata_core as atdata
 from atdata_core.cid import raw_cid
 from atdata_core.errors import (
     AuthenticationError,
+    ConfigurationError,
     ConflictError,
     IntegrityError,
     InvalidRecordError,
@@ -305,3 +306,12 @@ def test_every_shard_of_a_source_in_s3_is_listed(redis_url, bucket):
         entry = index.insert_dataset(atdata.Dataset(source, Item), name="three")
         assert entry.data_urls == urls
         assert [shard.rows for shard in index.get_dataset("three").shards] == [2, 2, 2]
+
+
+def test_a_client_that_decodes_answers_is_refused(redis_url):
+    from redis import Redis
+
+    with Redis.from_url(redis_url, decode_responses=True) as decoding:
+        for use in (lambda i: i.list_datasets(), lambda i: i.publish_schema(Item)):
+            with pytest.raises(ConfigurationError, match="decode_responses"):
+                use(LocalIndex(decoding))

@@ -651,3 +651,36 @@ def test_shards_at_an_address_that_may_not_be_asked_are_refused(liar, published,
     uri = liar.add_record(DATASET_TYPE, "elsewhere", record)
     with pytest.raises((ServiceError, InvalidRecordError)):
         list(atdata.load_dataset(uri, Item))
+
+
+def test_a_server_that_doesn_t_answer_is_not_waited_for(liar, note, published, monkeypatch):
+    monkeypatch.setattr("atdata_core.atproto.web._TIMEOUT_S", 0.3)
+    done = threading.Event()
+
+    def hang(query):
+        done.wait(20)
+        return {}
+
+    for path, use in (
+        (GET, lambda: AtmosphereClient().get_record(note)),
+        (BLOB, lambda: AtmosphereClient().get_blob(DID, raw_cid(published[1]))),
+    ):
+        liar.answer(path, hang)
+        start = time.monotonic()
+        with pytest.raises(UnreachableError, match=path):
+            use()
+        assert time.monotonic() - start < 5
+    done.set()
+
+
+def test_an_account_with_a_did_on_the_web_is_read(liar):
+    did = "did:web:localhost%3A" + liar.url.rpartition(":")[2]
+    liar.answer("did.json", liar.document(id=did))
+    uri = f"at://{did}/{NOTE}/a"
+    liar.records[uri] = {"$type": NOTE, "text": "hello"}
+    assert AtmosphereClient().get_record(uri)["text"] == "hello"
+    cid = liar.add_blob(b"a shard")
+    source = BlobSource.from_refs([{"did": did, "cid": cid}])
+    with source.open_shard(source.list_shards()[0]) as stream:
+        assert stream.read() == b"a shard"
+    assert liar.asked(DID) == []

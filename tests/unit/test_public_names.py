@@ -480,3 +480,14 @@ def test_an_index_on_files_does_what_the_team_s_does(recordings, tmp_path):
     assert [sample.take for sample in read] == list(range(7))
     with pytest.raises(LookupError):
         index.get_dataset("nothing")
+
+
+def test_making_an_index_makes_nothing_else(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    client = atmosphere.AtmosphereClient()
+    atdata.LocalIndex("redis://127.0.0.1:1/0")
+    atmosphere.AtmosphereIndex(client, data_store=atmosphere.PDSBlobStore(client))
+    assert atdata.FileIndex(tmp_path / "index").list_datasets() == []
+    assert atdata.FileIndex(tmp_path / "index").list_schemas() == []
+    assert list(tmp_path.iterdir()) == []
