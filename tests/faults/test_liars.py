@@ -124,6 +124,7 @@ def test_a_did_document_that_is_no_document_is_refused(liar, note, body):
     "endpoint",
     [
         "http://example.com",
+        "https://10.0.0.1",
         "ftp://example.com",
         "https://user:pass@example.com",
         "https://",
@@ -634,23 +635,37 @@ def test_opening_a_dataset_asks_for_each_thing_once(liar, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "url",
+    ("url", "words"),
     [
-        "http://169.254.169.254/latest/meta-data/",
-        "http://10.0.0.1/a.tar",
-        "http://example.org/a.tar",
-        "https://user:word@example.org/a.tar",
+        ("http://169.254.169.254/latest/meta-data/", "can't be opened"),
+        ("http://example.org/a.tar", "can't be opened"),
+        ("https://169.254.169.254/latest/meta-data/", "may not be asked"),
+        ("https://10.0.0.1/a.tar", "may not be asked"),
+        ("https://[fd00::1]/a.tar", "may not be asked"),
+        ("https://[::ffff:10.0.0.1]/a.tar", "may not be asked"),
+        ("https://224.0.0.1/a.tar", "may not be asked"),
+        ("https://user:word@example.org/a.tar", "may not be asked"),
     ],
 )
-def test_shards_at_an_address_that_may_not_be_asked_are_refused(liar, published, url):
-    dataset_uri, _ = published
-    record = {key: v for key, v in liar.records[dataset_uri].items() if key != "shards"}
+def test_shards_at_an_address_that_may_not_be_asked_are_refused(liar, published, url, words):
     storage = {"$type": "ac.foundation.dataset.storageExternal", "urls": [url]}
-    record = {**record, "storage": storage}
-    record.pop("contentCid", None)
-    uri = liar.add_record(DATASET_TYPE, "elsewhere", record)
-    with pytest.raises((ServiceError, InvalidRecordError)):
+    told = ("shards", "contentCid")
+    record = {key: v for key, v in liar.records[published[0]].items() if key not in told}
+    uri = liar.add_record(DATASET_TYPE, "elsewhere", {**record, "storage": storage})
+    with pytest.raises(AtdataError, match=words):
         list(atdata.load_dataset(uri, Item))
+
+
+def test_a_server_within_a_network_is_asked_if_a_setting_points_to_it(monkeypatch):
+    from atdata_core.atproto.web import check_origin
+
+    with pytest.raises(ServiceError, match="may not be asked"):
+        check_origin("https://10.0.0.1/xrpc")
+    monkeypatch.setenv("ATDATA_PDS_URL", "https://10.0.0.1")
+    assert check_origin("https://10.0.0.1/xrpc") == "https://10.0.0.1"
+    for url in ("https://10.0.0.2", "http://10.0.0.1"):
+        with pytest.raises(ServiceError, match="may not be asked"):
+            check_origin(url)
 
 
 def test_a_server_that_doesn_t_answer_is_not_waited_for(liar, note, published, monkeypatch):
