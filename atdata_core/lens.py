@@ -135,11 +135,11 @@ class Lens(Generic[S, V]):
         return composed
 
     def __or__(self, other: "Lens[V, W]") -> "Lens[S, W]":
-        return self.then(other)
+        return self.then(other) if isinstance(other, Lens) else NotImplemented
 
     def __matmul__(self, other: "Lens[W, S]") -> "Lens[W, V]":
         """``outer @ inner``: `inner` first, as functions are composed."""
-        return other.then(self)
+        return other.then(self) if isinstance(other, Lens) else NotImplemented
 
     @staticmethod
     def identity(sample_type: type[S]) -> "Lens[S, S]":
@@ -179,7 +179,8 @@ class LensNetwork:
                 return path
             if path.view_type not in seen:
                 seen.add(path.view_type)
-                paths += [path | step for step in self._lenses.get(path.view_type, {}).values()]
+                steps = list(self._lenses.get(path.view_type, {}).values())  # others may register
+                paths += [path | step for step in steps]
         return None
 
 

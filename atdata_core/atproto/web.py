@@ -86,26 +86,36 @@ def check_origin(url: str) -> str:
     except ValueError as error:
         raise ServiceError(f"address is malformed: {error}", where=url[:200]) from error
     local = host == "localhost" or _is_loopback(host)
-    allowed = parts.scheme == "https" and not local
+    public = not local and (_is_public(host) or host in _own_hosts())
+    allowed = parts.scheme == "https" and public
     allowed = allowed or (local and parts.scheme in ("http", "https") and loopback_allowed())
     if not allowed or not host or parts.username is not None:
         raise ServiceError(
             "address may not be asked",
             where=url[:200],
             expected="https on a public host",
-            remedy="A server on this machine is asked once ATDATA_PLC_URL or ATDATA_PDS_URL "
-            "points to this machine",
+            remedy="A server on this machine or within a network is asked once ATDATA_PLC_URL or "
+            "ATDATA_PDS_URL points to it",
         )
     return f"{parts.scheme}://{parts.netloc}"
 
 
 def loopback_allowed() -> bool:
     """Whether the user's own settings point to this machine."""
-    hosts = (
-        urlsplit(os.environ.get(name, "")).hostname or ""
-        for name in ("ATDATA_PDS_URL", "ATDATA_PLC_URL")
-    )
-    return any(host == "localhost" or _is_loopback(host) for host in hosts)
+    return any(host == "localhost" or _is_loopback(host) for host in _own_hosts())
+
+
+def _own_hosts() -> set[str]:
+    names = ("ATDATA_PDS_URL", "ATDATA_PLC_URL")
+    return {urlsplit(os.environ.get(name, "")).hostname or "" for name in names}
+
+
+def _is_public(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return True  # a name: where it leads is not looked up here
+    return address.is_global and not address.is_multicast
 
 
 def _is_loopback(host: str) -> bool:

@@ -113,6 +113,11 @@ class LocalIndex(AbstractIndex):
                         f"text is not the URL of a Redis: {error}", where="ATDATA_REDIS_URL"
                     ) from error
             else:
+                if self._given.connection_pool.connection_kwargs.get("decode_responses"):
+                    raise ConfigurationError(
+                        "client decodes what Redis keeps, which isn't all text",
+                        expected="Redis(…, decode_responses=False)",
+                    )
                 self._connected = self._given
         return self._connected
 
@@ -241,8 +246,12 @@ class LocalIndex(AbstractIndex):
 
     def load_schema(self, ref: str) -> Schema:
         """The schema of a reference ``atdata://local/schema/Name@1.0.0``."""
+        label = parse_schema_ref(ref)
+        # Former references have the module's name too, which few of the schemas were kept under.
+        name, _, version = label.partition("@")
+        keys = [_SCHEMA + label, f"{_SCHEMA}{name.rpartition('.')[2]}@{version}"]
         with _translated(self._where):
-            text = self.redis.get(_SCHEMA + parse_schema_ref(ref))
+            text = next((each for each in self.redis.mget(keys) if each is not None), None)
         if text is None:
             raise NotFoundError("the team index has no such schema", where=self._where, got=ref)
         return schema_from_text(text, ref)

@@ -43,7 +43,8 @@ class S3DataStore(AbstractDataStore):
             like, as a map or as the path of a file of ``NAME=value`` lines. By default what boto3
             finds: environment, profile, instance role.
         bucket: The bucket; by default ``ATDATA_S3_BUCKET``. It must exist.
-        endpoint_url: The server; by default ``ATDATA_S3_ENDPOINT``, else Amazon's.
+        endpoint_url: The server; by default that of `credentials`, else ``ATDATA_S3_ENDPOINT``,
+            else Amazon's.
     """
 
     def __init__(
@@ -61,9 +62,10 @@ class S3DataStore(AbstractDataStore):
             )
         self.bucket = name
         self._options = _options(credentials)
-        endpoint = endpoint_url or os.environ.get("ATDATA_S3_ENDPOINT")
-        if endpoint:
-            self._options["endpoint_url"] = endpoint
+        if endpoint_url:
+            self._options["endpoint_url"] = endpoint_url
+        elif os.environ.get("ATDATA_S3_ENDPOINT"):
+            self._options.setdefault("endpoint_url", os.environ["ATDATA_S3_ENDPOINT"])
         self._client: Any = None
 
     @property

@@ -799,3 +799,49 @@ def test_inserting_doesn_t_take_long_when_there_is_nothing_to_do(layer, dataset)
     start = time.monotonic()
     layer.index.insert_dataset(dataset, name="digits")
     assert time.monotonic() - start < 5
+
+
+def test_one_content_under_two_names_is_listed_twice(layer, dataset):
+    first = layer.index.insert_dataset(dataset, name="one", description="the first")
+    second = layer.index.insert_dataset(dataset, name="two")
+    assert first.cid == second.cid
+    assert [entry.name for entry in layer.index.list_datasets()] == ["one", "two"]
+    assert layer.index.get_dataset("one").description == "the first"
+    for name in ("one", "two"):
+        assert list(layer.index.open_dataset(name, Item)) == items(6)
+
+
+def test_a_reference_to_a_schema_elsewhere_lists_nothing(private, dataset):
+    ref = f"at://did:plc:{'a' * 24}/{SCHEMA_TYPE}/x"
+    with pytest.raises(NotFoundError, match="no such schema"):
+        private.index.insert_dataset(dataset, name="digits", schema_ref=ref)
+    assert private.index.list_datasets() == []
+
+
+def test_a_schema_is_found_behind_more_than_a_page_of_others(atmosphere):
+    ref = atmosphere.index.publish_schema(Item)
+    record = dict(atmosphere.client.get_record(ref))
+    for number in range(105):
+        other = {**record, "name": f"Other{number}"}
+        atmosphere.client.create_record(SCHEMA_TYPE, other, rkey=f"z{number:03}")
+    page, _ = atmosphere.client.list_records(SCHEMA_TYPE)
+    assert "Item" not in [schema["name"] for schema in page]
+    assert [schema.version for schema in atmosphere.index.versions_of("Item")] == ["1.0.0"]
+    assert atmosphere.index.publish_schema(Item) == ref
+    assert len(atmosphere.records(SCHEMA_TYPE)) == 106
+
+
+@pytest.mark.parametrize("origin", ["files", "team"])
+def test_promoting_three_times_writes_one_record_of_each_kind(request, origin, atmosphere, dataset):
+    there = request.getfixturevalue(origin)
+    entry = there.index.insert_dataset(dataset, name="digits", **WORDS)
+    store = PDSBlobStore(atmosphere.client)
+    uris = {
+        promote_to_atmosphere(entry, there.index, atmosphere.client, data_store=store)
+        for _ in range(3)
+    }
+    assert {record["uri"] for record in atmosphere.records(DATASET_TYPE)} == uris
+    assert len(uris) == len(atmosphere.records(SCHEMA_TYPE)) == 1
+    assert atmosphere.index.get_dataset(uris.pop()).data_urls == [
+        f"at://{atmosphere.client.did}/blob/{shard.cid}" for shard in entry.shards
+    ]

@@ -119,6 +119,7 @@ def test_a_blob_is_uploaded_from_bytes_or_a_file(client, pds, collection, tmp_pa
         streamed = client.upload_blob(file, size=2_400_000)
         with pytest.raises(ConfigurationError, match="size"):
             client.upload_blob(file)
+    assert [b["mimeType"] for b in (whole, streamed)] == ["text/plain", "application/octet-stream"]
     client.create_record(collection, {"blobs": [whole, streamed]})
     for blob, data in ((whole, b"as bytes"), (streamed, (tmp_path / "b").read_bytes())):
         cid = blob["ref"]["$link"]

@@ -14,6 +14,7 @@ import atdata_core as atdata
 from atdata_core.cid import raw_cid
 from atdata_core.errors import (
     AuthenticationError,
+    ConfigurationError,
     ConflictError,
     IntegrityError,
     InvalidRecordError,
@@ -217,6 +218,7 @@ def raw_cid_of_zeros():
         "atdata://local/schema/Item@1.0.0",
         "atdata://local/sampleSchema/Item@1.0.0",
         "local://schemas/Item@1.0.0",
+        "local://schemas/package.module.Item@1.0.0",
     ],
 )
 def test_former_references_of_schemas_are_understood(index, ref):
@@ -295,3 +297,21 @@ def test_no_secret_is_shown(bucket, services):
         shown = repr(store) + repr(index) + str(vars(store.create_source([])))
     assert services.env["AWS_SECRET_ACCESS_KEY"] not in shown
     assert "hunter2" not in shown
+
+
+def test_every_shard_of_a_source_in_s3_is_listed(redis_url, bucket):
+    with S3DataStore(bucket=bucket) as store, LocalIndex(redis_url) as index:
+        urls = [s.url for s in store.write_samples(items(6), prefix="p", max_samples=2)]
+        source = atdata.S3Source(urls, store)
+        entry = index.insert_dataset(atdata.Dataset(source, Item), name="three")
+        assert entry.data_urls == urls
+        assert [shard.rows for shard in index.get_dataset("three").shards] == [2, 2, 2]
+
+
+def test_a_client_that_decodes_answers_is_refused(redis_url):
+    from redis import Redis
+
+    with Redis.from_url(redis_url, decode_responses=True) as decoding:
+        for use in (lambda i: i.list_datasets(), lambda i: i.publish_schema(Item)):
+            with pytest.raises(ConfigurationError, match="decode_responses"):
+                use(LocalIndex(decoding))

@@ -124,6 +124,7 @@ def test_a_did_document_that_is_no_document_is_refused(liar, note, body):
     "endpoint",
     [
         "http://example.com",
+        "https://10.0.0.1",
         "ftp://example.com",
         "https://user:pass@example.com",
         "https://",
@@ -613,3 +614,88 @@ def test_references_to_blobs_without_did_or_cid_are_refused():
         BlobSource.from_refs([{"did": DID, "cid": dag_cbor_cid({"a": 1})}])
     with pytest.raises(InvalidUriError):
         BlobSource.from_refs([{"did": "nobody", "cid": raw_cid(b"")}])
+
+
+def test_opening_a_dataset_asks_for_each_thing_once(liar, tmp_path):
+    from atdata_core.atproto import identity
+
+    bodies = [shard_file(tmp_path / f"{n}.tar", items(2, 2 * n)).read_bytes() for n in range(4)]
+    schema = schema_record(Schema.of(Item))
+    schema_uri = liar.add_record(SCHEMA_TYPE, "s", schema)
+    shards = tuple(Shard("x", liar.add_blob(data), len(data), 2) for data in bodies)
+    entry = DatasetEntry("digits", schema_uri, shards, schema_cid=Schema.of(Item).cid)
+    storage = blob_storage(shards, "application/x-tar", names_of())
+    record = dataset_record(entry, storage, dag_cbor_cid(schema), names_of())
+    uri = liar.add_record(DATASET_TYPE, "d", record)
+    identity._resolve_did.cache_clear()
+    assert list(atdata.load_dataset(uri, Item)) == items(8)
+    assert len(liar.asked(GET)) == 2  # the dataset and its schema
+    assert len(liar.asked(BLOB)) == 4
+    assert len(liar.asked(DID)) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("http://169.254.169.254/latest/meta-data/", "can't be opened"),
+        ("http://example.org/a.tar", "can't be opened"),
+        ("https://169.254.169.254/latest/meta-data/", "may not be asked"),
+        ("https://10.0.0.1/a.tar", "may not be asked"),
+        ("https://[fd00::1]/a.tar", "may not be asked"),
+        ("https://[::ffff:10.0.0.1]/a.tar", "may not be asked"),
+        ("https://224.0.0.1/a.tar", "may not be asked"),
+        ("https://user:word@example.org/a.tar", "may not be asked"),
+    ],
+)
+def test_shards_at_an_address_that_may_not_be_asked_are_refused(liar, published, url, words):
+    storage = {"$type": "ac.foundation.dataset.storageExternal", "urls": [url]}
+    told = ("shards", "contentCid")
+    record = {key: v for key, v in liar.records[published[0]].items() if key not in told}
+    uri = liar.add_record(DATASET_TYPE, "elsewhere", {**record, "storage": storage})
+    with pytest.raises(AtdataError, match=words):
+        list(atdata.load_dataset(uri, Item))
+
+
+def test_a_server_within_a_network_is_asked_if_a_setting_points_to_it(monkeypatch):
+    from atdata_core.atproto.web import check_origin
+
+    with pytest.raises(ServiceError, match="may not be asked"):
+        check_origin("https://10.0.0.1/xrpc")
+    monkeypatch.setenv("ATDATA_PDS_URL", "https://10.0.0.1")
+    assert check_origin("https://10.0.0.1/xrpc") == "https://10.0.0.1"
+    for url in ("https://10.0.0.2", "http://10.0.0.1"):
+        with pytest.raises(ServiceError, match="may not be asked"):
+            check_origin(url)
+
+
+def test_a_server_that_doesn_t_answer_is_not_waited_for(liar, note, published, monkeypatch):
+    monkeypatch.setattr("atdata_core.atproto.web._TIMEOUT_S", 0.3)
+    done = threading.Event()
+
+    def hang(query):
+        done.wait(20)
+        return {}
+
+    for path, use in (
+        (GET, lambda: AtmosphereClient().get_record(note)),
+        (BLOB, lambda: AtmosphereClient().get_blob(DID, raw_cid(published[1]))),
+    ):
+        liar.answer(path, hang)
+        start = time.monotonic()
+        with pytest.raises(UnreachableError, match=path):
+            use()
+        assert time.monotonic() - start < 5
+    done.set()
+
+
+def test_an_account_with_a_did_on_the_web_is_read(liar):
+    did = "did:web:localhost%3A" + liar.url.rpartition(":")[2]
+    liar.answer("did.json", liar.document(id=did))
+    uri = f"at://{did}/{NOTE}/a"
+    liar.records[uri] = {"$type": NOTE, "text": "hello"}
+    assert AtmosphereClient().get_record(uri)["text"] == "hello"
+    cid = liar.add_blob(b"a shard")
+    source = BlobSource.from_refs([{"did": did, "cid": cid}])
+    with source.open_shard(source.list_shards()[0]) as stream:
+        assert stream.read() == b"a shard"
+    assert liar.asked(DID) == []

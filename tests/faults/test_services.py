@@ -2,6 +2,8 @@
 
 import secrets
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
@@ -93,6 +95,38 @@ def test_a_wrong_secret_of_s3_is_told_without_being_shown(redis_url, bucket, ser
         assert "not-the-secret" not in str(caught.value) + repr(index)
         assert index.list_datasets() == []
     assert boto.list_objects_v2(Bucket=bucket)["KeyCount"] == 0
+
+
+def test_s3_that_is_busy_is_asked_again():
+    answers = [503, 500, 200]
+    asked = []
+
+    class Busy(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            status = answers[len(asked) - 1]
+            body = b"a shard" if status == 200 else b""
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Busy) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+        thread.start()
+        given = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_REGION": "c"}
+        given["AWS_ENDPOINT"] = f"http://127.0.0.1:{server.server_port}"
+        with (
+            S3DataStore(given, bucket="b") as store,
+            store.create_source(["s3://b/a.tar"]).open_shard("s3://b/a.tar") as stream,
+        ):
+            assert stream.read() == b"a shard"
+        server.shutdown()
+        thread.join()
+    assert asked == ["/b/a.tar"] * 3
 
 
 def test_no_credentials_for_s3(bucket, monkeypatch):

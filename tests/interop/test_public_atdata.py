@@ -172,15 +172,6 @@ client = Atmosphere.login(args['handle'], args['password'], base_url=args['pds']
 """
 
 
-@pytest.fixture(scope="module")
-def login(account, services):
-    return {
-        "handle": account.handle,
-        "password": account.app_password,
-        "pds": services.env["ATDATA_PDS_URL"],
-    }
-
-
 def test_it_reads_our_records(peer, client, login, ours):
     namespace = "science.alt.dataset"
     index = AtmosphereIndex(client, data_store=PDSBlobStore(client), namespace=namespace)

@@ -4,6 +4,7 @@ It speaks real HTTP on this machine. What it serves is honest until `answer` rep
 """
 
 import base64
+import contextlib
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -115,9 +116,10 @@ class Liar:
         headers = {"Content-Type": default, "Content-Length": str(len(data))} | headers
         for name, value in headers.items():
             handler.send_header(name, value)
-        handler.end_headers()
-        handler.wfile.write(data)
         handler.close_connection = True
+        with contextlib.suppress(ConnectionError):  # who asked may have gone
+            handler.end_headers()
+            handler.wfile.write(data)
 
     def _honest(self, path, query, body):
         if path == DID:

@@ -188,3 +188,11 @@ def test_samples_of_many_shards_keep_their_own_memory(tmp_path):
     one, two, *_ = Dataset([s.url for s in shards], Item)
     one.data[:] = 9
     np.testing.assert_array_equal(two.data, items(2)[1].data)
+
+
+def test_a_folder_of_unevenly_named_shards_is_read_whole(tmp_path):
+    for number, name in enumerate(("data.tar", "data-1.tar", "with a space.tar")):
+        shard_file(tmp_path / name, items(2, 2 * number))
+    dataset = atdata.load_dataset(tmp_path, Item)
+    assert len(dataset.list_shards()) == 3
+    assert sorted(sample.id for sample in dataset) == list(range(6))

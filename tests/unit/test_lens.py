@@ -174,3 +174,22 @@ def test_identity_is_there_for_every_type():
     photo = Photo(np.zeros(1, np.uint8), "a", 2)
     assert find_lens(Photo, Photo)(photo) is photo
     assert Lens.identity(Photo).put(photo, photo) is photo
+
+
+def test_ways_are_found_while_lenses_are_added():
+    network = LensNetwork()
+    kinds = [type(f"Kind{number}", (), {}) for number in range(40)]
+
+    class Slow(Lens):
+        """Registers another lens of its own type while it is being composed."""
+
+        def then(self, other):
+            free = next((k for k in kinds if k not in network._lenses[Caption]), None)
+            if free is not None:
+                network.register(Lens(lambda c: c, source_type=Caption, view_type=free))
+            return super().then(other)
+
+    network.register(Slow(lambda p: Caption(p.label), source_type=Photo, view_type=Caption))
+    for kind in kinds[:3]:
+        network.register(Lens(lambda c: c, source_type=Caption, view_type=kind))
+    assert network.find(Photo, kinds[2]) is not None

@@ -284,3 +284,32 @@ def test_a_batch_lists_arrays_of_which_some_are_none():
 
     batch = atdata.SampleBatch([Maybe(np.zeros(1)), Maybe(None)], Maybe)
     assert batch.data[1] is None
+
+
+def test_arrays_come_back_as_arrays_however_they_are_annotated():
+    source = """
+from __future__ import annotations
+from typing import Annotated, Optional
+import numpy as np
+from numpy.typing import NDArray
+import atdata_core as atdata
+@atdata.packable
+class Spelled:
+    bare: NDArray
+    typed: NDArray[np.float32]
+    plain: np.ndarray
+    maybe: NDArray | None
+    former: Optional[NDArray]
+    quoted: "NDArray"
+    noted: Annotated[NDArray, "a note"]
+"""
+    module = type(sys)("spelled")
+    sys.modules["spelled"] = module
+    try:
+        exec(source, module.__dict__)
+        sample = module.Spelled(*[np.arange(3, dtype=np.float32)] * 7)
+        back = module.Spelled.from_bytes(sample.packed)
+        assert all(isinstance(value, np.ndarray) for value in vars(back).values())
+        assert back == sample
+    finally:
+        del sys.modules["spelled"]

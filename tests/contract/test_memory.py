@@ -1,0 +1,64 @@
+"""Memory doesn't grow with the size of a shard, on the way up and on the way back."""
+
+import secrets
+import tracemalloc
+
+import pytest
+
+import atdata_core as atdata
+from atdata_core import AtmosphereIndex, FileIndex, LocalIndex, PDSBlobStore, S3DataStore
+from atdata_core.atmosphere import AtmosphereClient
+from atdata_core.promotion import promote
+from tests.support.samples import Item, items
+
+SIZE = 24_000_000
+"""Bytes of the shard: fewer than S3 takes in one piece, and a PDS as one blob."""
+
+
+@pytest.fixture
+def peak():
+    """Calls a function; the most bytes that it held at once, above what was there before."""
+
+    def measured(function):
+        before = tracemalloc.get_traced_memory()[0]
+        tracemalloc.reset_peak()
+        function()
+        return tracemalloc.get_traced_memory()[1] - before
+
+    tracemalloc.start()
+    yield measured
+    tracemalloc.stop()
+
+
+@pytest.fixture
+def local(tmp_path):
+    """A dataset of one shard, of many samples."""
+    index = FileIndex(tmp_path / "local")
+    samples = (items(1, number, width=25_000)[0] for number in range(SIZE // 101_000))
+    entry = index.write_samples(samples, name="big", sample_type=Item).entry
+    assert len(entry.shards) == 1
+    assert entry.size > 0.9 * SIZE
+    return index, entry
+
+
+def test_no_shard_lies_in_memory_on_its_way(services, redis_url, bucket, local, peak, monkeypatch):
+    index, entry = local
+    account = services.create_account(f"t{secrets.token_hex(5)}")
+    with AtmosphereClient() as client, LocalIndex(redis_url, S3DataStore(bucket=bucket)) as team:
+        client.login(account.handle, account.app_password)
+        public = AtmosphereIndex(client, data_store=PDSBlobStore(client))
+        for target, small in ((team, items(1)), (public, items(1))):  # libraries are loaded
+            target.write_samples(small, name="small", sample_type=Item)
+        assert peak(lambda: promote(entry, index, team)) < SIZE / 3
+        entry = team.get_dataset("big")
+        assert peak(lambda: promote(entry, team, public)) < SIZE / 3
+        uri = public.get_dataset("big").uri
+
+    def read():
+        for sample in atdata.load_dataset(uri, Item):
+            assert sample.data.size == 25_000
+
+    # While a blob is verified it waits in memory up to a bound, here one below its size.
+    monkeypatch.setattr("atdata_core.shard._SPOOL", 1 << 20)
+    atdata.load_dataset(uri, Item).head(1)
+    assert peak(read) < SIZE / 3

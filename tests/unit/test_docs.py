@@ -1,0 +1,70 @@
+"""The page on compatibility names tests that exist, and every fault and feature has one."""
+
+import ast
+import functools
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = (ROOT / "docs" / "compatibility.md").read_text("utf-8")
+NAMED = re.compile(r"`(tests/[^`\s]+?\.py)(?:::([^`]+))?`")
+ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and "---" not in line]
+HEADS = ("| feature |", "| fault of public `atdata` |", "| name |")
+
+
+@functools.cache
+def functions(path):
+    """The names of the tests in a file, read without importing it."""
+    tree = ast.parse((ROOT / path).read_text("utf-8"), path)
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def missing(text):
+    """What a text names that doesn't exist."""
+    return [
+        f"{path}::{name}" if name else path
+        for path, name in NAMED.findall(text)
+        if not (ROOT / path).is_file() or (name and name not in functions(path))
+    ]
+
+
+def test_every_test_that_is_named_exists():
+    assert len(NAMED.findall(PAGE)) > 100
+    assert missing(PAGE) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "tests/unit/test_docs.py::test_nothing_of_that_name",
+        "tests/unit/test_docs.py::functions_too",
+        "tests/unit/test_none.py::test_every_test_that_is_named_exists",
+        "tests/unit/test_none.py",
+    ],
+)
+def test_a_test_that_is_gone_is_noticed(name):
+    assert missing(f"| fault | `{name}` |") == [name]
+
+
+def test_what_looks_like_a_test_is_understood():
+    assert PAGE.count("::test_") == sum(bool(name) for _, name in NAMED.findall(PAGE))
+
+
+def test_every_row_has_a_test_or_says_why_not():
+    rows = [row for row in ROWS if not row.startswith(HEADS)]
+    tables = PAGE.partition("## Where public names")[0]
+    for row in rows:
+        if row in tables:
+            last = row.strip("| ").rpartition(" | ")[2]
+            reason = "left out" in row or last.startswith("none: ") or "TODO-" in last
+            assert NAMED.search(last) or reason, row
+
+
+def test_tables_have_as_many_cells_as_their_heads():
+    width = 0
+    for row in ROWS:
+        cells = len(re.findall(r"(?<!\\)\|", row))
+        width = cells if row.startswith(HEADS) else width
+        assert cells == width, row
