@@ -5,13 +5,16 @@ from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 
-from atdata_core import columns
 from atdata_core.arrays import shape_text
-from atdata_core.columns import Column
+from atdata_core.columns import Column, rows_of
+from atdata_core.columns import samples as samples_of
 from atdata_core.errors import SampleError
 from atdata_core.fields import fields_of
 
 T = TypeVar("T")
+
+Part = tuple[Mapping[str, Column], int, int]
+"""Some rows of columns: by field, stacked arrays or lists of values; the first row, and the end."""
 
 Ragged = Literal["error", "list"]
 """What becomes of arrays of different shapes in one batch: an error, or a list of them."""
@@ -39,21 +42,16 @@ class SampleBatch(Generic[T]):
         self._ragged = ragged
         self._count = len(samples)
         self._samples: list[T] | None = list(samples)
-        self._parts: Sequence[Mapping[str, Column]] = ()
-        self._columns: dict[str, Any] = {}
+        self._parts: Sequence[Part] = ()
 
     @classmethod
-    def of_columns(
-        cls,
-        parts: Sequence[Mapping[str, Column]],
-        count: int,
-        sample_type: type[T],
-        ragged: Ragged = "error",
+    def of_parts(
+        cls, parts: Sequence[Part], count: int, sample_type: type[T], ragged: Ragged = "error"
     ) -> "SampleBatch[T]":
         """The batch of some samples that were decoded together.
 
         Args:
-            parts: One or more stretches of them, by field: stacked arrays, or lists of values.
+            parts: One or more stretches of them.
             count: How many samples they hold.
             sample_type: Their type.
             ragged: See the class.
@@ -64,7 +62,6 @@ class SampleBatch(Generic[T]):
         batch._count = count
         batch._samples = None
         batch._parts = parts
-        batch._columns = {}
         return batch
 
     @property
@@ -72,28 +69,30 @@ class SampleBatch(Generic[T]):
         """The samples one by one; their arrays are views of the batch's."""
         if self._samples is None:
             whole = {f.name: getattr(self, f.name) for f in fields_of(self.sample_type)}
-            self._samples = list(columns.samples(self.sample_type, whole))
+            self._samples = list(samples_of(self.sample_type, whole))
         return self._samples
 
     def __len__(self) -> int:
         return self._count
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("_") or name not in {f.name for f in fields_of(self.sample_type)}:
-            raise AttributeError(f"{self.sample_type.__name__} has no field {name!r}")
-        if name not in self._columns:
-            self._columns[name] = self._column(name)
-        return self._columns[name]
-
-    def _column(self, name: str) -> Any:
-        if self._parts:
-            found = [part[name] for part in self._parts]
-            if all(isinstance(part, np.ndarray) for part in found) and _alike(found):
-                return found[0] if len(found) == 1 else np.concatenate(found)
-            values = [value for part in found for value in columns.rows_of(part)]
+        # Called once a field: what is found becomes an attribute.
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if self._parts and name in self._parts[0][0]:
+            column = self._cut(name)
+        elif name in {field.name for field in fields_of(self.sample_type)}:
+            column = self._stacked(name, [getattr(sample, name) for sample in self.samples])
         else:
-            values = [getattr(sample, name) for sample in self._samples or ()]
-        return self._stacked(name, values)
+            raise AttributeError(f"{self.sample_type.__name__} has no field {name!r}")
+        setattr(self, name, column)
+        return column
+
+    def _cut(self, name: str) -> Any:
+        found = [columns[name][start:stop] for columns, start, stop in self._parts]
+        if all(isinstance(part, np.ndarray) for part in found) and _alike(found):
+            return found[0] if len(found) == 1 else np.concatenate(found)
+        return self._stacked(name, [value for part in found for value in rows_of(part)])
 
     def _stacked(self, name: str, values: list[Any]) -> Any:
         if not values or not all(isinstance(value, np.ndarray) for value in values):

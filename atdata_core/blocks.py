@@ -1,5 +1,7 @@
 """The samples of a shard, some at a time: `Block`."""
 
+import dataclasses
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO, Any
@@ -10,13 +12,18 @@ from atdata_core import columns
 from atdata_core.columns import Column, Cursor, Irregular
 from atdata_core.errors import SampleError, ShardError
 from atdata_core.fields import fields_of
-from atdata_core.files import file_number
+from atdata_core.files import SameFile
+from atdata_core.headers import Places
 from atdata_core.members import Members, Run
 from atdata_core.sample import unpack
-from atdata_core.scatter import Layout, layout_of, read_scattered
+from atdata_core.scatter import LARGE, Layout, layout_of, read_headers, read_scattered
+from atdata_core.tar import BLOCK
+from atdata_core.views import Viewer
 
 _FEW = 4
 """So few samples are decoded one by one: deciding how to do it together would take longer."""
+_TOGETHER = 4 << 20
+"""Bytes of large arrays that are read together for samples that are taken one by one."""
 _TRIES = 4
 """After so many runs that couldn't be decoded together, a shard's others aren't tried."""
 
@@ -42,22 +49,86 @@ class Block:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def samples(self, *, apart: bool = False) -> Iterator[Any]:
-        """The samples; an array of theirs is a view of its column, and nobody else's.
+    def samples(self, rows: range) -> Iterator[Any]:
+        """The samples of some rows, in order."""
+        found = columns.samples(self.sample_type, self.columns)
+        if len(rows) == len(self.keys):
+            return found
+        return itertools.islice(found, rows.start, None, rows.step)
 
-        Args:
-            apart: Whether their arrays are copied, so that one sample that is kept doesn't keep
-                the memory of all.
-        """
-        found = self.columns
-        if apart:
-            found = {name: _apart(column) for name, column in found.items()}
-        return columns.samples(self.sample_type, found)
+    def apart(self) -> "Block":
+        """The same with the memory of each array its own."""
+        own = {
+            name: [row.copy() for row in columns.rows_of(column)]
+            if isinstance(column, np.ndarray)
+            else column
+            for name, column in self.columns.items()
+        }
+        return dataclasses.replace(self, columns=own)
 
-    def part(self, start: int, stop: int) -> "Block":
-        """Some of the samples."""
-        cut = {name: column[start:stop] for name, column in self.columns.items()}
-        return Block(self.sample_type, cut, self.keys[start:stop], self.where, self.first + start)
+
+class Ticket:
+    """A sample that is left where it lies until it is its turn.
+
+    Args:
+        block: The block that it is of.
+        row: Its row in it.
+    """
+
+    __slots__ = ("_block", "_row")
+
+    def __init__(self, block: "LateBlock", row: int) -> None:
+        self._block = block
+        self._row = row
+
+    def sample(self) -> Any:
+        """The sample; raises `ShardError` if the file is another by now."""
+        return self._block.sample(self._row)
+
+
+@dataclass(frozen=True, slots=True)
+class LateBlock:
+    """Large samples of a file, each read when it is its turn: in any order, in little memory.
+
+    Args:
+        file: The shard's file.
+        viewer: Decodes the samples.
+        starts: Where each body begins in the file.
+        sizes: How many bytes each has.
+        offset: Where in a body its array's data begin.
+        keys: Their keys.
+        where: The shard.
+        first: The number of the first one in the shard.
+    """
+
+    file: SameFile
+    viewer: Viewer
+    starts: Places
+    sizes: Places
+    offset: int
+    keys: Sequence[str]
+    where: str
+    first: int
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def samples(self, rows: range) -> Iterator[Ticket]:
+        """Tickets for the samples of some rows, in order."""
+        return (Ticket(self, row) for row in rows)
+
+    def sample(self, row: int) -> Any:
+        """The sample of a row; raises `ShardError` if the file is another by now."""
+        size = int(self.sizes[row])
+        # The array's data shall begin where a processor likes it.
+        shift = -self.offset % 64
+        memory = memoryview(np.empty(shift + size, np.uint8).data)[shift:]
+        if self.file.read_into([memory], int(self.starts[row])) != size:
+            raise shorter(self.where)
+        return self.viewer.view(memory, lambda: f"{self.where}, sample {self.keys[row]}")
+
+
+AnyBlock = Block | LateBlock
 
 
 def read_blocks(
@@ -66,7 +137,9 @@ def read_blocks(
     where: str,
     skip: int = 0,
     wanted: Callable[[], int] | None = None,
-) -> Iterator[Block]:
+    *,
+    apart: bool = False,
+) -> Iterator[AnyBlock]:
     """The samples of a shard, as many at a time as lie in memory together.
 
     Args:
@@ -75,24 +148,32 @@ def read_blocks(
         where: The shard's name, for errors.
         skip: How many samples to pass over, without decoding them.
         wanted: Tells how many samples would be welcome together; large ones come so.
+        apart: Whether the samples will go ways of their own. Then one that is kept doesn't keep
+            the memory of others, and large ones of a file come as a `LateBlock`.
 
     Raises:
         ShardError: See `Members.runs`.
         SampleError: A body is no sample of this type. The message names shard and key; the
             samples before it were handed out.
     """
+    file = SameFile.of(stream)
     reader = _Reader(Members(stream, where), sample_type, where)
-    file = file_number(stream) if wanted is not None else None
     for run in reader.members.runs():
         start = min(len(run), max(0, skip - reader.first))
-        if start < len(run):
-            yield from reader.decoded(run, start)
-        reader.first += len(run)
-        while wanted is not None and file is not None:
-            block = reader.scattered(file, wanted())
-            if block is None:
-                break
-            yield block
+        reader.first += start
+        if start == len(run):
+            continue
+        block = reader.together(run, start)
+        if block is None:
+            yield from reader.one_by_one(run, start)
+            continue
+        large = reader.large(file, run, start, wanted, apart=apart)
+        while large is not None:
+            yield large
+            block = None
+            large = reader.more(file, wanted, apart=apart)
+        if block is not None:
+            yield reader.passed(block.apart() if apart else block)
     if reader.first < skip:
         raise shorter(where)
 
@@ -116,58 +197,99 @@ class _Reader:
         self._misses = 0
         self._layout: Layout | None = None
 
-    def decoded(self, run: Run, start: int) -> Iterator[Block]:
-        """The samples of a run from a row on, together if they can be."""
-        self._layout = None
-        if len(run) - start >= _FEW and self._misses < _TRIES:
-            starts = run.starts[start:]
-            cursor = Cursor(run.buffer, starts)
-            try:
-                found = columns.decode(self._fields, cursor, starts + run.sizes[start:])
-            except Irregular:
-                self._misses += 1
-            else:
-                self._misses = 0
-                self._layout = layout_of(run, cursor)
-                yield self._block(found, run.keys[start:], self.first + start)
-                return
-        yield from self._one_by_one(run, start)
-
-    def scattered(self, file: int, count: int) -> Block | None:
-        """The next samples of a file, read to where they shall be, if they are large."""
-        if self._layout is None or not self.members.at_member:
-            return None
-        position = self.members.position
-        found = read_scattered(file, position, count, self._layout, self._fields)
-        if found is None:
-            return None
-        values, keys = found
-        self.members.pass_over(keys, position + len(keys) * self._layout.stride)
-        block = self._block(values, keys, self.first)
-        self.first += len(block)
+    def passed(self, block: AnyBlock) -> AnyBlock:
+        """A block that is handed out now."""
+        self.first = block.first + len(block)
         return block
 
-    def _block(self, values: Mapping[str, Column], keys: Sequence[str], first: int) -> Block:
-        return Block(self._type, values, keys, self._where, first)
+    def together(self, run: Run, start: int) -> Block | None:
+        """The samples of a run from a row on, if they can be decoded together."""
+        self._layout = None
+        starts, keys = run.starts[start:], run.keys[start:]
+        if self._misses == _TRIES or (len(keys) < _FEW and run.sizes[-1] < LARGE):
+            return None
+        cursor = Cursor(run.buffer, starts)
+        try:
+            found = columns.decode(self._fields, cursor, starts + run.sizes[start:])
+        except Irregular:
+            self._misses += 1
+            return None
+        self._misses = 0
+        self._layout = layout_of(run, cursor)
+        return Block(self._type, found, keys, self._where, self.first)
 
-    def _one_by_one(self, run: Run, start: int) -> Iterator[Block]:
+    def one_by_one(self, run: Run, start: int) -> Iterator[Block]:
+        """The samples of a run from a row on, whatever they are."""
         rows: list[Any] = []
         problem: SampleError | None = None
         for row in range(start, len(run)):
             try:
-                rows.append(unpack(self._type, run.body(row), self._name(run.keys[row])))
+                name = f"{self._where}, sample {run.keys[row]}"
+                rows.append(unpack(self._type, run.body(row), name))
             except SampleError as error:
                 problem = error
                 break
         if rows:
             names = [field.name for field in self._fields]
             listed = {name: [getattr(sample, name) for sample in rows] for name in names}
-            yield self._block(listed, run.keys[start : start + len(rows)], self.first + start)
+            keys = run.keys[start : start + len(rows)]
+            block = Block(self._type, listed, keys, self._where, self.first)
+            self.passed(block)
+            yield block
         if problem is not None:
             raise problem
 
-    def _name(self, key: str) -> str:
-        return f"{self._where}, sample {key}"
+    def large(
+        self,
+        file: SameFile | None,
+        run: Run,
+        start: int,
+        wanted: Callable[[], int] | None,
+        *,
+        apart: bool,
+    ) -> AnyBlock | None:
+        """The samples of a run from a row on and those after them, read anew as large ones."""
+        position = run.offset + int(run.starts[start]) - BLOCK
+        return self._large(file, position, len(run) - start, wanted, apart=apart)
+
+    def more(
+        self, file: SameFile | None, wanted: Callable[[], int] | None, *, apart: bool
+    ) -> AnyBlock | None:
+        """The next samples, as large ones."""
+        return self._large(file, self.members.position, 0, wanted, apart=apart)
+
+    def _large(
+        self,
+        file: SameFile | None,
+        position: int,
+        known: int,
+        wanted: Callable[[], int] | None,
+        *,
+        apart: bool,
+    ) -> AnyBlock | None:
+        layout = self._layout
+        if layout is None or file is None or not self.members.at_member:
+            return None
+        block: AnyBlock | None = self._late(file, position, layout) if apart else None
+        if not apart:
+            count = max(known, wanted() if wanted else _TOGETHER // layout.size, 1)
+            found = read_scattered(file.number, position, count, layout, self._fields)
+            if found is not None:
+                block = Block(self._type, *found, self._where, self.first)
+        if block is None or len(block) < known:
+            return None
+        self.members.pass_over(block.keys[known:], position + len(block) * layout.stride)
+        return self.passed(block)
+
+    def _late(self, file: SameFile, position: int, layout: Layout) -> "LateBlock | None":
+        found = read_headers(file.number, position, layout)
+        if found is None:
+            return None
+        sizes, keys = found
+        starts = position + BLOCK + layout.stride * np.arange(len(keys))
+        viewer = Viewer(self._type)
+        places = (file, viewer, starts, sizes, layout.offset)
+        return LateBlock(*places, keys, self._where, self.first)
 
 
 def shorter(where: str) -> ShardError:
@@ -177,9 +299,3 @@ def shorter(where: str) -> ShardError:
         where=where,
         remedy="Begin the pass again: its order depends on the samples that there were",
     )
-
-
-def _apart(column: Column) -> Column:
-    if isinstance(column, np.ndarray):
-        return [row.copy() for row in columns.rows_of(column)]
-    return column

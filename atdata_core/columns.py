@@ -310,7 +310,7 @@ _PRIMITIVES: dict[str, Callable[[Cursor], Column]] = {
 
 
 def samples(sample_type: type, columns: Mapping[str, Column]) -> Iterator[Any]:
-    """The samples that some columns hold."""
+    """The samples that some columns hold; an array of theirs is a view of its column."""
     rows = map(rows_of, columns.values())
     if takes_positions(sample_type):
         return map(sample_type, *rows)

@@ -3,7 +3,11 @@
 import io
 import os
 import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import IO
+
+from atdata_core.errors import ShardError
 
 
 def file_number(stream: IO[bytes]) -> int | None:
@@ -16,3 +20,51 @@ def file_number(stream: IO[bytes]) -> int | None:
     except OSError:
         return None
     return number if stat.S_ISREG(os.fstat(number).st_mode) else None
+
+
+@dataclass(frozen=True, slots=True)
+class SameFile:
+    """A file that can be opened again, as long as it is the same one.
+
+    Args:
+        path: Where it is.
+        number: The descriptor of the stream that it was found by.
+        identity: Device, inode, length, and time of the last change.
+    """
+
+    path: str
+    number: int
+    identity: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, stream: IO[bytes]) -> "SameFile | None":
+        """The file behind a stream, if it is one of this machine."""
+        number = file_number(stream)
+        path = getattr(stream, "name", None)
+        if number is None or not isinstance(path, str):
+            return None
+        return cls(path, number, _identity(os.fstat(number)))
+
+    def read_into(self, buffers: Sequence[memoryview], offset: int) -> int:
+        """Fills memory from a place of the file, opened for this; how many bytes there were.
+
+        Raises:
+            ShardError: There is no such file any more, or another one.
+        """
+        try:
+            number = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise self._gone() from error
+        try:
+            if _identity(os.fstat(number)) != self.identity:
+                raise self._gone()
+            return os.preadv(number, buffers, offset)
+        finally:
+            os.close(number)
+
+    def _gone(self) -> ShardError:
+        return ShardError("file was changed or removed while it was read", where=self.path)
+
+
+def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -134,16 +134,29 @@ def check_headers(
     first = rows[0]
     width = bytes(first[:100]).find(b"\0")
     stem = width - len(extension)
-    if stem < 1 or first[156] not in b"0\0" or first[345:500].any():
+    plain = first[156] in b"0\0" and not first[345:500].any()
+    if stem < 1 or not plain or bytes(first[stem:width]) != extension.encode():
         return None
     sizes, good = _octal(rows[:, 124:136])
     sums, legible = _octal(rows[:, 148:156], 6)
-    rest = int(first[156:].sum()) + 8 * 32  # the checksum counts as blanks
-    good &= legible & (rows[:, :148].sum(1, np.uint32) + rest == sums)
-    good &= (rows[:, 156:] == first[156:]).all(1)
-    good &= (rows[:, stem : width + 1] == np.frombuffer(extension.encode() + b"\0", "u1")).all(1)
-    good &= _SAFE[rows[:, :stem]].all(1)
+    good &= legible
+    # Whatever isn't the name's stem, the size or the checksum has to be like the first row's.
+    words, own = rows.view("<u4"), -(-stem // 4)
+    good &= _all([words[:, a:b] == words[0, a:b] for a, b in ((own, 31), (34, 37), (39, 128))])
+    good &= _all([rows[:, stem : 4 * own] == first[stem : 4 * own], _SAFE[rows[:, :stem]]])
+    varying = [rows[:, :stem], rows[:, 124:136]]
+    fixed = int(first.sum()) - sum(int(part[0].sum()) for part in (*varying, rows[:, 148:156]))
+    total = fixed + 8 * 32 + sum(part @ np.ones(part.shape[1]) for part in varying)
+    good &= total == sums  # the checksum counts as blanks
     return sizes, good, rows[:, :stem]
+
+
+def _all(conditions: "list[np.ndarray[Any, np.dtype[np.bool_]]]") -> Any:
+    """For each row, whether it meets all conditions."""
+    # Looked at as a whole first, which is much faster and nearly always the answer.
+    if all(condition.all() for condition in conditions):
+        return True
+    return np.logical_and.reduce([condition.all(1) for condition in conditions])
 
 
 def padded_all(sizes: Places) -> Places:
@@ -172,7 +185,7 @@ def _octal(fields: Bytes, length: int = 11) -> tuple[Places, "np.ndarray[Any, np
     """Numbers in octal, and which of them are legible: so many digits, then blanks or NULs."""
     digits = fields[:, :length] - np.uint8(48)
     ends = fields[:, length:]
-    legible = (digits < 8).all(1) & ((ends == 0) | (ends == 32)).all(1)
+    legible = np.ones(len(fields), bool) & _all([digits < 8, (ends == 0) | (ends == 32)])
     return (digits @ _OCTAL[-length:]).astype(np.int64), legible
 
 

@@ -31,6 +31,8 @@ from atdata_core.tar import (
 WINDOW = 2 << 20
 """Bytes of an archive that are looked at together: they stay in a core's cache."""
 
+_FIRST = 256 << 10
+
 EXTENSION = ".msgpack"
 """What a sample's member is called, after its key."""
 
@@ -88,15 +90,20 @@ class Window:
         return self.end - self.start
 
     def fill(self) -> None:
-        """Moves what is ahead to the front and reads until the buffer is full or the end there."""
+        """Moves what is ahead to the front and reads until the buffer is full or the end there.
+
+        The first time, less is read: the first samples come sooner, and large ones, which are
+        read in another way once one was seen, aren't read for nothing.
+        """
         rest = self.ahead
+        limit = len(self.buffer) if self.offset or rest else min(_FIRST, len(self.buffer))
         if self.start:
             self.buffer[:rest] = self.buffer[self.start : self.end]
             self.offset += self.start
             self.start, self.end = 0, rest
         with memoryview(self.buffer) as view:
-            while self.end < len(view) and not self._at_end:
-                with view[self.end :] as free:
+            while self.end < limit and not self._at_end:
+                with view[self.end : limit] as free:
                     count = self._read(free)
                 self.end += count
                 self._at_end = not count

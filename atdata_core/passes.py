@@ -8,26 +8,29 @@ samples were read of which shards, and how many left the mixing.
 
 import functools
 import hashlib
-import operator
 import random
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import islice
-from typing import Any, Generic, TypeVar
+from itertools import count, islice, repeat
+from typing import Any
 
-from atdata_core.batch import Ragged, SampleBatch
-from atdata_core.blocks import Block, read_blocks, shorter
+from atdata_core.batch import Part, Ragged, SampleBatch
+from atdata_core.blocks import AnyBlock, LateBlock, Ticket, read_blocks, shorter
 from atdata_core.errors import AtdataError, ConfigurationError
+from atdata_core.mixing import Mixer
 from atdata_core.operations import Operation, applied
 from atdata_core.sample import PackableSample
 from atdata_core.shard import Shard
 from atdata_core.shares import WHOLE, Share, rank_share, worker_share
 from atdata_core.sources import DataSource
 
-V = TypeVar("V")
+Named = tuple[Any, AnyBlock, int]
+"""A sample, the block that it is of, and its row in it."""
+Form = Callable[[AnyBlock, range], Iterator[Any]]
+"""What is made of some rows of a block to go through the mixing."""
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -133,49 +136,6 @@ class Cursor:
         return asdict(self)
 
 
-class Mixer(Generic[V]):
-    """Hands out what it is given in random order, keeping up to `size` of it back.
-
-    Args:
-        size: How many it keeps; 0 keeps the order.
-        rng: Only its `random` is used, whose numbers are the same in every version of Python.
-    """
-
-    def __init__(self, size: int, rng: random.Random) -> None:
-        self.kept: list[V] = []
-        self._size = size
-        self._rng = rng
-        self._at_end = False
-
-    def through(self, items: Iterable[V]) -> Iterator[V]:
-        """Takes all of these, and gives others (or the same) once enough are kept."""
-        kept, size, draw = self.kept, self._size, self._rng.random
-        for item in items:
-            if len(kept) < size:
-                kept.append(item)
-            elif size:
-                place = int(draw() * size)
-                given, kept[place] = kept[place], item
-                yield given
-            else:
-                yield item
-
-    def rest(self) -> Iterator[V]:
-        """Gives those that are kept, when no more will come."""
-        if not self._at_end:
-            self._at_end = True
-            for i in range(len(self.kept) - 1, 0, -1):
-                j = int(self._rng.random() * (i + 1))
-                self.kept[i], self.kept[j] = self.kept[j], self.kept[i]
-        while self.kept:
-            yield self.kept.pop()
-
-    def over(self, items: Iterable[V]) -> Iterator[V]:
-        """All of these in random order."""
-        yield from self.through(items)
-        yield from self.rest()
-
-
 def run(plan: Plan, cursor: Cursor) -> Generator[Any, None, None]:
     """The samples or batches from where `cursor` stands; it moves along."""
     while True:
@@ -199,44 +159,27 @@ def as_batch(items: list[Any], ragged: Ragged = "error") -> Any:
     return items
 
 
-class Origin:
-    """Which sample is on its way, for the error of an operation to say."""
-
-    def __init__(self) -> None:
-        self.place: tuple[Block, int] | None = None
-
-    def of(self, items: Iterable["Item"]) -> Iterator[Any]:
-        """The samples of some items, each remembered while it is worked on."""
-        for item in items:
-            self.place = item[1:]
-            yield item[0]
-
-    def __str__(self) -> str:
-        if self.place is None:
-            return "nothing"
-        block, row = self.place
-        return f"{block.where}, sample {block.keys[row]}"
-
-
-Item = tuple[Any, Block, int]
-"""A sample, the block that it is of, and its row in it."""
-
-
 def _epoch(plan: Plan, cursor: Cursor) -> Iterator[Any]:
     urls, share = _order(plan, cursor)
-    if plan.batch_size and share.whole and not plan.operations and not plan.shuffled:
+    if plan.operations or (plan.batch_size and (plan.shuffled or not share.whole)):
+        return _operated(plan, cursor, urls, share)
+    if plan.batch_size:
         return _column_batches(plan, cursor, urls)
-    if not plan.operations and plan.batch_size is None:
-        return map(_SAMPLE, _items(plan, cursor, urls, share))
-    return _operated(plan, _items(plan, cursor, urls, share))
+    return _samples(plan, cursor, urls, share)
 
 
-_SAMPLE = operator.itemgetter(0)
+def _operated(plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share) -> Iterator[Any]:
+    """Samples or batches after the operations of the plan."""
+    latest: tuple[AnyBlock, int] | None = None
 
+    def plain() -> Iterator[Any]:
+        nonlocal latest
+        for sample, block, row in _named(plan, cursor, urls, share):
+            latest = block, row
+            yield sample
 
-def _operated(plan: Plan, items: Iterator[Item]) -> Iterator[Any]:
-    origin = Origin()
-    samples = applied(plan.operations, origin.of(items))
+    named = bool(plan.operations)
+    samples = applied(plan.operations, plain() if named else _samples(plan, cursor, urls, share))
     try:
         if plan.batch_size is None:
             yield from samples
@@ -244,84 +187,142 @@ def _operated(plan: Plan, items: Iterator[Item]) -> Iterator[Any]:
             while batch := list(islice(samples, plan.batch_size)):
                 yield as_batch(batch, plan.ragged)
     except Exception as error:
-        if origin.place is not None and not isinstance(error, AtdataError):
-            error.add_note(f"While reading {origin}")
+        if latest is not None and not isinstance(error, AtdataError):
+            block, row = latest
+            error.add_note(f"While reading {block.where}, sample {block.keys[row]}")
         raise
 
 
 def _column_batches(plan: Plan, cursor: Cursor, urls: Sequence[str]) -> Iterator[Any]:
     """Batches cut from blocks, without making the samples."""
     size = plan.batch_size or 1
-    parts: list[Block] = []
+    parts: list[Part] = []
     ended: list[int] = []  # the rows of shards that ended since the last batch
     have = 0
-    skip = cursor.row
+
+    def batch() -> Any:
+        return SampleBatch.of_parts(parts, have, plan.sample_type, plan.ragged)
 
     def wanted() -> int:
         return size - have
 
+    for block in _blocks(plan, cursor, urls, ended, wanted):
+        at = 0
+        while at < len(block):
+            stop = min(at + size - have, len(block))
+            parts.append((block.columns, at, stop))
+            have += stop - at
+            at = stop
+            if have == size:
+                _end(cursor, ended)
+                cursor.row = block.first + at
+                yield batch()
+                parts, have = [], 0
+    _end(cursor, ended)
+    if parts:
+        yield batch()
+
+
+def _samples(plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share) -> Iterator[Any]:
+    """The samples in the order of the pass."""
+    way = _mixed if plan.shuffled else _in_order
+    return way(plan, cursor, urls, share, _bare)
+
+
+def _named(plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share) -> Iterator[Named]:
+    """The samples in the order of the pass, each with the block that it is of and its row."""
+    way = _mixed if plan.shuffled else _in_order
+    return way(plan, cursor, urls, share, _with_row)
+
+
+def _bare(block: AnyBlock, rows: range) -> Iterator[Any]:
+    return block.samples(rows)
+
+
+def _with_row(block: AnyBlock, rows: range) -> Iterator[Named]:
+    return zip(block.samples(rows), repeat(block), rows)
+
+
+def _in_order(
+    plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share, form: Form
+) -> Iterator[Any]:
+    ended: list[int] = []
+    number = sum(cursor.rows) + cursor.row
+    for block in _blocks(plan, cursor, urls, ended):
+        _end(cursor, ended)
+        rows = share.of_rows(number, len(block))
+        number += len(block)
+        ends = range(block.first + rows.start + 1, block.first + len(block) + 1, rows.step)
+        for cursor.row, item in zip(ends, form(block, rows), strict=True):
+            yield item
+        cursor.row = block.first + len(block)
+    _end(cursor, ended)
+
+
+def _mixed(
+    plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share, form: Form
+) -> Iterator[Any]:
+    mixer: Mixer[Any] = Mixer(plan.buffer_samples, _seed(cursor, f"samples {plan.share.index}"))
+    if not cursor.fresh:
+        _refill(mixer, plan, cursor, urls, share, form)
+    ended: list[int] = []
+    number = sum(cursor.rows) + cursor.row
+    late = False
+    for block in _blocks(plan, cursor, urls, ended, apart=True):
+        _end(cursor, ended)
+        late = late or isinstance(block, LateBlock)
+        rows = share.of_rows(number, len(block))
+        number += len(block)
+        ends = range(block.first + rows.start + 1, block.first + len(block) + 1, rows.step)
+        given = mixer.through(form(block, rows), len(rows))
+        # What was kept without anything given in exchange has no place in what follows.
+        ends = ends[len(rows) - mixer.giving :]
+        emitted = count(cursor.emitted + 1)
+        for cursor.row, cursor.emitted, item in zip(ends, emitted, given):  # noqa: B905 - no end
+            yield _present(item) if late else item
+        cursor.row = block.first + len(block)
+    _end(cursor, ended)
+    for item in mixer.rest():
+        cursor.emitted += 1
+        yield _present(item) if late else item
+
+
+def _present(item: Any) -> Any:
+    """An item whose sample was left where it lies, with the sample."""
+    if isinstance(item, Ticket):
+        return item.sample()
+    if isinstance(item, tuple) and isinstance(item[0], Ticket):
+        return (item[0].sample(), *item[1:])
+    return item
+
+
+def _blocks(
+    plan: Plan,
+    cursor: Cursor,
+    urls: Sequence[str],
+    ended: list[int],
+    wanted: Callable[[], int] | None = None,
+    *,
+    apart: bool = False,
+) -> Iterator[Any]:
+    """The blocks from where the cursor stands; the rows of each shard that ends go to `ended`."""
+    skip = cursor.row
     for url in urls[len(cursor.rows) :]:
         seen = skip
         with plan.source.open_shard(url) as stream:
-            for block in read_blocks(stream, plan.sample_type, url, skip, wanted):
-                at = 0
+            for block in read_blocks(stream, plan.sample_type, url, skip, wanted, apart=apart):
+                yield block
                 seen = block.first + len(block)
-                while at < len(block):
-                    part = block.part(at, min(at + size - have, len(block)))
-                    parts.append(part)
-                    at += len(part)
-                    have += len(part)
-                    if have == size:
-                        cursor.rows += ended
-                        cursor.row = block.first + at
-                        yield _batch_of(plan, parts, have)
-                        parts, ended, have = [], [], 0
         ended.append(seen)
         skip = 0
-    cursor.rows += ended
-    cursor.row = 0
-    if parts:
-        yield _batch_of(plan, parts, have)
 
 
-def _batch_of(plan: Plan, parts: Sequence[Block], count: int) -> Any:
-    columns = [part.columns for part in parts]
-    return SampleBatch.of_columns(columns, count, plan.sample_type, plan.ragged)
-
-
-def _items(plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share) -> Iterator[Item]:
-    """The samples in the order of the pass."""
-    if not plan.shuffled:
-        return _read(plan, cursor, urls, share)
-    return _mixed(plan, cursor, urls, share)
-
-
-def _mixed(plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share) -> Iterator[Item]:
-    mixer: Mixer[Item] = Mixer(plan.buffer_samples, _rng(cursor, f"samples {plan.share.index}"))
-    if not cursor.fresh:
-        _refill(mixer, plan, cursor, urls, share)
-    for item in mixer.through(_read(plan, cursor, urls, share)):
-        cursor.emitted += 1
-        yield item
-    for item in mixer.rest():
-        cursor.emitted += 1
-        yield item
-
-
-def _read(plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share) -> Iterator[Item]:
-    """The samples in the order of their shards."""
-    number = sum(cursor.rows) + cursor.row
-    for url in urls[len(cursor.rows) :]:
-        with plan.source.open_shard(url) as stream:
-            for block in read_blocks(stream, plan.sample_type, url, skip=cursor.row):
-                samples = block.samples(apart=plan.shuffled)
-                for row, sample in enumerate(samples):
-                    cursor.row += 1
-                    if share.whole or share.takes(number + row):
-                        yield sample, block, row
-                number += len(block)
-        cursor.rows.append(cursor.row)
+def _end(cursor: Cursor, ended: list[int]) -> None:
+    """Moves the cursor behind the shards that ended."""
+    if ended:
+        cursor.rows += ended
         cursor.row = 0
+        ended.clear()
 
 
 def _order(plan: Plan, cursor: Cursor) -> tuple[list[str], Share]:
@@ -329,7 +330,7 @@ def _order(plan: Plan, cursor: Cursor) -> tuple[list[str], Share]:
     urls = plan.source.list_shards()
     if not plan.shuffled:
         return plan.share.of_shards(urls)
-    mixer: Mixer[str] = Mixer(plan.buffer_shards, _rng(cursor, "shards"))
+    mixer: Mixer[str] = Mixer(plan.buffer_shards, _seed(cursor, "shards"))
     if plan.seed is not None:
         # All readers know this order, so they can divide it: others in each epoch.
         return plan.share.of_shards(list(mixer.over(urls)))
@@ -337,51 +338,50 @@ def _order(plan: Plan, cursor: Cursor) -> tuple[list[str], Share]:
     return (list(mixer.over(urls)) if share.whole else urls), share
 
 
-def _rng(cursor: Cursor, purpose: str) -> random.Random:
-    # An order of samples is no secret.
-    return random.Random(f"{cursor.seed}/{cursor.epoch}/{purpose}")  # noqa: S311
+def _seed(cursor: Cursor, purpose: str) -> str:
+    return f"{cursor.seed}/{cursor.epoch}/{purpose}"
 
 
 def _refill(
-    mixer: Mixer[Item], plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share
+    mixer: Mixer[Any],
+    plan: Plan,
+    cursor: Cursor,
+    urls: Sequence[str],
+    share: Share,
+    form: Form,
 ) -> None:
     """Brings the mixer to where it was when the cursor stood there.
 
     What it kept then follows from how many samples each shard has; only those are read again.
     """
-    numbers: Mixer[tuple[int, int]] = mixer  # type: ignore[assignment]
-    places = (
+    places = [
         (place, row) for place, rows in enumerate([*cursor.rows, cursor.row]) for row in range(rows)
-    )
-    taken = (place for count, place in enumerate(places) if share.takes(count))
-    popped = cursor.emitted - sum(1 for _ in numbers.through(taken))
+    ]
+    taken = [places[number] for number in share.of_rows(0, len(places))]
+    popped = cursor.emitted - sum(1 for _ in mixer.through(taken, len(taken)))
     at_end = len(cursor.rows) == len(urls)
-    if not 0 <= popped <= (len(numbers.kept) if at_end else 0):
+    if not 0 <= popped <= (len(mixer.kept) if at_end else 0):
         raise ConfigurationError("state of the pass contradicts itself", got=str(cursor.to_json()))
-    for _ in islice(numbers.rest(), popped):
+    for _ in islice(mixer.rest(), popped):
         pass
     wanted: defaultdict[int, set[int]] = defaultdict(set)
-    for place, row in numbers.kept:
+    for place, row in mixer.kept:
         wanted[place].add(row)
     found = {
-        (place, item[1].first + item[2]): item
+        (place, row): item
         for place in sorted(wanted)
-        for item in _rows_of(plan, urls[place], wanted[place])
+        for row, item in _rows_of(plan, urls[place], wanted[place], form)
     }
-    mixer.kept[:] = [found[key] for key in numbers.kept]
+    mixer.kept[:] = [found[key] for key in mixer.kept]
 
 
-def _rows_of(plan: Plan, url: str, rows: set[int]) -> list[Item]:
-    found: list[Item] = []
-    first, last = min(rows), max(rows)
+def _rows_of(plan: Plan, url: str, rows: set[int], form: Form) -> list[tuple[int, Any]]:
+    found: list[tuple[int, Any]] = []
     with plan.source.open_shard(url) as stream:
-        for block in read_blocks(stream, plan.sample_type, url, skip=first):
-            samples = block.samples(apart=True)
-            found += [
-                (sample, block, row)
-                for row, sample in enumerate(samples)
-                if block.first + row in rows
-            ]
-            if block.first + len(block) > last:
+        for block in read_blocks(stream, plan.sample_type, url, min(rows)):
+            everything = range(len(block))
+            items = zip(everything, form(block, everything), strict=True)
+            found += [(block.first + r, item) for r, item in items if block.first + r in rows]
+            if block.first + len(block) > max(rows):
                 return found
     raise shorter(url)

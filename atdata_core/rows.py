@@ -171,7 +171,9 @@ class Rows:
                 expected=str(self._told[url]),
                 got=str(len(opened.places)),
             )
-        return self._viewer.view(opened.body(row), url, opened.places, row)
+        return self._viewer.view(
+            opened.body(row), lambda: f"{url}, sample {opened.places.key(row)}"
+        )
 
     def _add_end(self) -> None:
         url = self._urls[len(self._ends)]

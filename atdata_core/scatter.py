@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from atdata_core.columns import Column, Cursor, Cut, Irregular, decode
-from atdata_core.headers import check_headers, keys_of, padded_all
+from atdata_core.headers import Places, check_headers, keys_of, padded_all
 from atdata_core.members import EXTENSION, Run
 from atdata_core.tar import BLOCK
 
@@ -25,6 +25,7 @@ LARGE = 32 << 10
 
 _BUFFERS = 500
 """So many samples at most in one call: the kernel takes 1,024 buffers."""
+_HEADERS = 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,3 +110,32 @@ def _buffers(data: Any, rest: bytearray, layout: Layout) -> list[memoryview]:
         here = rows[row * layout.size : (row + 1) * layout.size]
         buffers += [here, view[start : start + layout.rest]]
     return buffers
+
+
+def read_headers(file: int, position: int, layout: Layout) -> tuple[Places, Sequence[str]] | None:
+    """The sizes and keys of the next samples of a file, of which only the headers are read.
+
+    Args:
+        file: The file's descriptor.
+        position: Where the first header is.
+        layout: How the members look.
+
+    Returns:
+        They; None if there are none that look like that.
+    """
+    count = min(_HEADERS, (os.fstat(file).st_size - position) // layout.stride)
+    if count < 1:
+        return None
+    headers = bytearray(count * BLOCK)
+    view = memoryview(headers)
+    for row in range(count):
+        here = view[row * BLOCK : (row + 1) * BLOCK]
+        if os.preadv(file, [here], position + row * layout.stride) != BLOCK:
+            return None
+    checked = check_headers(np.frombuffer(headers, np.uint8).reshape(count, BLOCK), EXTENSION)
+    if checked is None:
+        return None
+    sizes, good, stems = checked
+    good &= padded_all(sizes) + BLOCK == layout.stride
+    count = count if good.all() else int(good.argmin())
+    return (sizes[:count], keys_of(stems[:count])) if count else None

@@ -202,7 +202,7 @@ def read_samples(stream: IO[bytes], sample_type: type[T], where: str) -> Iterato
         SampleError: A body is no sample of this type. The message names shard and key.
     """
     for block in read_blocks(stream, sample_type, where):
-        yield from block.samples()
+        yield from cast("Iterator[T]", block.samples(range(len(block))))
 
 
 def inspect_shard(stream: IO[bytes], url: str) -> Shard:

@@ -46,9 +46,14 @@ class Share:
             return list(urls[self.index :: self.count]), WHOLE
         return list(urls), self
 
-    def takes(self, number: int) -> bool:
-        """Whether the sample of this number, counted over all shards, is this reader's."""
-        return number % self.count == self.index
+    def of_rows(self, number: int, count: int) -> range:
+        """Which rows of a stretch of samples are this reader's.
+
+        Args:
+            number: The number of the first one, counted over all shards.
+            count: How many they are.
+        """
+        return range((self.index - number) % self.count, count, self.count)
 
 
 WHOLE = Share()

@@ -2,7 +2,8 @@
 
 import functools
 import struct
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -31,14 +32,6 @@ _NUMBERS = {
 }
 
 
-class Named(Protocol):
-    """What knows the keys of samples."""
-
-    def key(self, row: int) -> str:
-        """The key of a sample."""
-        ...
-
-
 class _Unusual(Exception):  # noqa: N818 - no error: the sample is decoded in another way
     """The sample isn't one whose values can be looked at where they lie."""
 
@@ -62,14 +55,12 @@ class Viewer:
         self._simple = all(isinstance(f.type, (NDArrayType, Primitive)) for f in fields)
         self._by_position = takes_positions(sample_type)
 
-    def view(self, body: memoryview, where: str, names: Named, row: int) -> Any:
-        """A sample; its arrays can't be written to.
+    def view(self, body: memoryview, where: Callable[[], str]) -> Any:
+        """A sample, its arrays views of `body`: to be written to if that is.
 
         Args:
-            body: Its bytes; arrays are views of them.
-            where: The shard.
-            names: What knows its key.
-            row: Its row.
+            body: Its bytes.
+            where: Tells what errors call it.
 
         Raises:
             SampleError: The bytes are no sample of this type.
@@ -82,13 +73,13 @@ class Viewer:
             else:
                 if self._by_position:
                     return self._type(*values)
-                names_of = (field.name for _, _, field in self._fields)
-                return self._type(**dict(zip(names_of, values, strict=True)))
-        sample: Any = unpack(self._type, bytes(body), f"{where}, sample {names.key(row)}")
+                names = (field.name for _, _, field in self._fields)
+                return self._type(**dict(zip(names, values, strict=True)))
+        sample: Any = unpack(self._type, bytes(body), where())
         for _, _, field in self._fields:
             value = getattr(sample, field.name)
             if isinstance(value, np.ndarray):
-                value.flags.writeable = False
+                value.flags.writeable = not body.readonly
         return sample
 
     def _values(self, body: memoryview) -> list[Any]:
