@@ -90,8 +90,10 @@ class SampleBatch(Generic[T]):
 
     def _cut(self, name: str) -> Any:
         found = [columns[name][start:stop] for columns, start, stop in self._parts]
+        if len(found) == 1 and isinstance(found[0], np.ndarray):
+            return found[0]
         if all(isinstance(part, np.ndarray) for part in found) and _alike(found):
-            return found[0] if len(found) == 1 else np.concatenate(found)
+            return _joined(found)
         return self._stacked(name, [value for part in found for value in rows_of(part)])
 
     def _stacked(self, name: str, values: list[Any]) -> Any:
@@ -116,3 +118,17 @@ class SampleBatch(Generic[T]):
 def _alike(arrays: Sequence[Any]) -> bool:
     first = arrays[0]
     return all(a.dtype == first.dtype and a.shape[1:] == first.shape[1:] for a in arrays[1:])
+
+
+def _joined(arrays: Sequence[Any]) -> Any:
+    """Arrays one after another: without a copy, if they lie so in one memory."""
+    base, total = arrays[0].base, sum(len(array) for array in arrays)
+    start = place = arrays[0].ctypes.data
+    for array in arrays:
+        if array.base is not base or not array.flags.c_contiguous or array.ctypes.data != place:
+            return np.concatenate(arrays)
+        place += array.nbytes
+    if not isinstance(base, np.ndarray) or not base.flags.c_contiguous:
+        return np.concatenate(arrays)
+    shape = (total, *arrays[0].shape[1:])
+    return np.ndarray(shape, arrays[0].dtype, base, start - base.ctypes.data)

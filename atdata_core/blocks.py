@@ -2,8 +2,8 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import IO, Any
 
 import numpy as np
@@ -16,16 +16,43 @@ from atdata_core.files import SameFile
 from atdata_core.headers import Places
 from atdata_core.members import Members, Run
 from atdata_core.sample import unpack
-from atdata_core.scatter import LARGE, Layout, layout_of, read_headers, read_scattered
+from atdata_core.scatter import LARGE, Layout, Memory, layout_of, read_headers, read_scattered
 from atdata_core.tar import BLOCK
 from atdata_core.views import Viewer
 
 _FEW = 4
 """So few samples are decoded one by one: deciding how to do it together would take longer."""
-_TOGETHER = 4 << 20
-"""Bytes of large arrays that are read together for samples that are taken one by one."""
+_SINGLE = 4 << 20
+_BATCHES = 16 << 20
+"""Bytes of large arrays to read together: for single samples, and for batches."""
+_SMALL = 1 << 10
 _TRIES = 4
 """After so many runs that couldn't be decoded together, a shard's others aren't tried."""
+
+
+@dataclass(slots=True)
+class Demand:
+    """What samples are wanted for.
+
+    Args:
+        batch: How many make a batch; 0: they are taken one by one.
+        missing: How many are missing to the next batch.
+        apart: Whether they will go ways of their own. Then one that is kept doesn't keep the
+            memory of others, and large ones of a file come as a `LateBlock`.
+        memory: Where large arrays go.
+    """
+
+    batch: int = 0
+    missing: int = 0
+    apart: bool = False
+    memory: Memory = field(default_factory=Memory)
+
+    def rows(self, size: int) -> int:
+        """How many samples with so many bytes of arrays to read together: whole batches."""
+        if not self.batch:
+            return max(1, _SINGLE // size)
+        more = max(0, _BATCHES // size - self.missing)
+        return self.missing + more // self.batch * self.batch
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +84,10 @@ class Block:
         return itertools.islice(found, rows.start, None, rows.step)
 
     def apart(self) -> "Block":
-        """The same with the memory of each array its own."""
+        """The same with the memory of each array its own, unless it is as small as an object."""
         own = {
             name: [row.copy() for row in columns.rows_of(column)]
-            if isinstance(column, np.ndarray)
+            if isinstance(column, np.ndarray) and column[:1].nbytes > _SMALL
             else column
             for name, column in self.columns.items()
         }
@@ -136,9 +163,7 @@ def read_blocks(
     sample_type: type,
     where: str,
     skip: int = 0,
-    wanted: Callable[[], int] | None = None,
-    *,
-    apart: bool = False,
+    demand: Demand | None = None,
 ) -> Iterator[AnyBlock]:
     """The samples of a shard, as many at a time as lie in memory together.
 
@@ -147,17 +172,16 @@ def read_blocks(
         sample_type: A packable type.
         where: The shard's name, for errors.
         skip: How many samples to pass over, without decoding them.
-        wanted: Tells how many samples would be welcome together; large ones come so.
-        apart: Whether the samples will go ways of their own. Then one that is kept doesn't keep
-            the memory of others, and large ones of a file come as a `LateBlock`.
+        demand: What the samples are wanted for.
 
     Raises:
         ShardError: See `Members.runs`.
         SampleError: A body is no sample of this type. The message names shard and key; the
             samples before it were handed out.
     """
+    demand = demand or Demand()
     file = SameFile.of(stream)
-    reader = _Reader(Members(stream, where), sample_type, where)
+    reader = _Reader(Members(stream, where), sample_type, where, demand)
     for run in reader.members.runs():
         start = min(len(run), max(0, skip - reader.first))
         reader.first += start
@@ -167,13 +191,13 @@ def read_blocks(
         if block is None:
             yield from reader.one_by_one(run, start)
             continue
-        large = reader.large(file, run, start, wanted, apart=apart)
+        large = reader.large(file, run, start)
         while large is not None:
             yield large
             block = None
-            large = reader.more(file, wanted, apart=apart)
+            large = reader.more(file)
         if block is not None:
-            yield reader.passed(block.apart() if apart else block)
+            yield reader.passed(block.apart() if demand.apart else block)
     if reader.first < skip:
         raise shorter(where)
 
@@ -185,10 +209,12 @@ class _Reader:
         members: The members of a shard.
         sample_type: A packable type.
         where: The shard's name.
+        demand: What the samples are wanted for.
     """
 
-    def __init__(self, members: Members, sample_type: type, where: str) -> None:
+    def __init__(self, members: Members, sample_type: type, where: str, demand: Demand) -> None:
         self.members = members
+        self._demand = demand
         self.first = 0
         """The number of the next sample."""
         self._type = sample_type
@@ -230,7 +256,7 @@ class _Reader:
                 problem = error
                 break
         if rows:
-            names = [field.name for field in self._fields]
+            names = [member.name for member in self._fields]
             listed = {name: [getattr(sample, name) for sample in rows] for name in names}
             keys = run.keys[start : start + len(rows)]
             block = Block(self._type, listed, keys, self._where, self.first)
@@ -239,46 +265,34 @@ class _Reader:
         if problem is not None:
             raise problem
 
-    def large(
-        self,
-        file: SameFile | None,
-        run: Run,
-        start: int,
-        wanted: Callable[[], int] | None,
-        *,
-        apart: bool,
-    ) -> AnyBlock | None:
-        """The samples of a run from a row on and those after them, read anew as large ones."""
-        position = run.offset + int(run.starts[start]) - BLOCK
-        return self._large(file, position, len(run) - start, wanted, apart=apart)
-
-    def more(
-        self, file: SameFile | None, wanted: Callable[[], int] | None, *, apart: bool
-    ) -> AnyBlock | None:
-        """The next samples, as large ones."""
-        return self._large(file, self.members.position, 0, wanted, apart=apart)
-
-    def _large(
-        self,
-        file: SameFile | None,
-        position: int,
-        known: int,
-        wanted: Callable[[], int] | None,
-        *,
-        apart: bool,
-    ) -> AnyBlock | None:
-        layout = self._layout
-        if layout is None or file is None or not self.members.at_member:
+    def large(self, file: SameFile | None, run: Run, start: int) -> AnyBlock | None:
+        """The samples of a run from a row on, read anew as large ones, if they are that."""
+        if self._layout is None or file is None or not run.plain:
             return None
-        block: AnyBlock | None = self._late(file, position, layout) if apart else None
-        if not apart:
-            count = max(known, wanted() if wanted else _TOGETHER // layout.size, 1)
-            found = read_scattered(file.number, position, count, layout, self._fields)
+        end = self.members.position
+        begin = run.offset + int(run.starts[start]) - BLOCK
+        self.members.reread(begin, len(run) - start)
+        block = self.more(file)
+        if block is None:
+            self.members.reread(end, 0)
+        return block
+
+    def more(self, file: SameFile | None) -> AnyBlock | None:
+        """The next samples, as large ones."""
+        layout, demand, position = self._layout, self._demand, self.members.position
+        if layout is None or file is None:
+            return None
+        block: AnyBlock | None = None
+        if demand.apart:
+            block = self._late(file, position, layout)
+        else:
+            place = (file.number, position, demand.rows(layout.size))
+            found = read_scattered(*place, layout, self._fields, demand.memory)
             if found is not None:
                 block = Block(self._type, *found, self._where, self.first)
-        if block is None or len(block) < known:
+        if block is None:
             return None
-        self.members.pass_over(block.keys[known:], position + len(block) * layout.stride)
+        self.members.pass_over(block.keys, position + len(block) * layout.stride)
         return self.passed(block)
 
     def _late(self, file: SameFile, position: int, layout: Layout) -> "LateBlock | None":

@@ -40,6 +40,16 @@ class NumberedKeys(Sequence[str]):
         self.numbers = numbers
         self.width = width
 
+    @classmethod
+    def of(cls, keys: Sequence[str]) -> "NumberedKeys | None":
+        """Some keys as such, if they are that."""
+        if not keys or not keys[0].isascii() or not keys[0].isdigit():
+            return None
+        first, width = int(keys[0]), len(keys[0])
+        numbers = range(first, first + len(keys))
+        same = all(key == f"{number:0{width}d}" for key, number in zip(keys, numbers, strict=True))
+        return cls(numbers, width) if same else None
+
     def __len__(self) -> int:
         return len(self.numbers)
 

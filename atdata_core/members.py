@@ -47,6 +47,7 @@ class Run:
         sizes: How many bytes each has, int64.
         keys: Their keys.
         offset: Where the buffer begins in the archive.
+        plain: Whether each is a header and a body, and nothing is between them.
     """
 
     buffer: bytearray
@@ -54,6 +55,7 @@ class Run:
     sizes: np.ndarray[Any, np.dtype[np.int64]]
     keys: Sequence[str]
     offset: int
+    plain: bool
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -88,6 +90,11 @@ class Window:
     def ahead(self) -> int:
         """How many bytes are in memory and ahead."""
         return self.end - self.start
+
+    @property
+    def is_full(self) -> bool:
+        """Whether `fill` would do nothing."""
+        return not self.start and (self.end == len(self.buffer) or self._at_end)
 
     def fill(self) -> None:
         """Moves what is ahead to the front and reads until the buffer is full or the end there.
@@ -175,6 +182,7 @@ class Members:
         self._known = Extended()
         self._others = False
         self._first = True
+        self._seen = 0  # the keys of so many samples from here on were added before
 
     @property
     def position(self) -> int:
@@ -199,7 +207,22 @@ class Members:
         self._add(keys)
         self._window.seek(position)
 
+    def reread(self, position: int, known: int) -> None:
+        """Goes back to the header of a sample that was in the last run.
+
+        Args:
+            position: Where in the archive it is.
+            known: How many samples from there on were handed out.
+        """
+        self._window.seek(position)
+        self._seen = known
+
     def _add(self, keys: Sequence[str]) -> None:
+        seen = min(self._seen, len(keys))
+        self._seen -= seen
+        keys = keys[seen:]
+        if not keys:
+            return
         if isinstance(keys, NumberedKeys):
             self._keys.add_numbered(keys)
         else:
@@ -235,12 +258,15 @@ class Members:
         if self._known != Extended():
             return None
         found = plain_run(window.buffer, window.start, window.end, EXTENSION)
+        if found is None and not window.is_full:  # maybe the first member isn't there as a whole
+            window.fill()
+            found = plain_run(window.buffer, window.start, window.end, EXTENSION)
         if found is None:
             return None
         self._add(found.keys)
         self._first = False
         window.start = found.end
-        return Run(window.buffer, found.starts, found.sizes, found.keys, window.offset)
+        return Run(window.buffer, found.starts, found.sizes, found.keys, window.offset, plain=True)
 
     def _walked(self) -> Run | None:
         """The samples from here to the window's end, header by header; None at the archive's."""
@@ -283,9 +309,9 @@ class Members:
                 else:
                     self._others = True
             window.start += padded(size)
-        self._keys.add(keys)
+        self._add(keys)
         places = np.array(starts, np.int64), np.array(sizes, np.int64)
-        return Run(window.buffer, *places, keys, window.offset)
+        return Run(window.buffer, *places, keys, window.offset, plain=False)
 
     def _check_end(self) -> None:
         window = self._window
@@ -331,6 +357,10 @@ class _Keys:
 
     def add(self, keys: Sequence[str]) -> None:
         """Adds keys of any kind."""
+        numbered = NumberedKeys.of(keys)
+        if numbered is not None:
+            self.add_numbered(numbered)
+            return
         for key in keys:
             known = self._numbered.get(len(key))
             number = int(key) if known and key.isascii() and key.isdigit() else -1

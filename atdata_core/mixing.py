@@ -26,24 +26,32 @@ class Mixer(Generic[V]):
             np.frombuffer(hashlib.sha256(seed.encode()).digest(), "<u4")
         )
         self._at_end = False
-        self.giving = 0
-        """How many of the items that were taken last are exchanged for others."""
+
+    def places(self, items: Iterator[V], count: int) -> list[int]:
+        """Takes items as long as there is room, and draws places of `kept` for the others.
+
+        Whoever calls this has to put each of the others in its place, and to hand out what was
+        there.
+
+        Args:
+            items: Some items.
+            count: How many they are.
+        """
+        room = min(self._size - len(self.kept), count)
+        self.kept.extend(islice(items, room))
+        # All are drawn at once, which is ten times as fast as one by one.
+        draws = self._rng.random_sample(count - room) * self._size
+        drawn: list[int] = draws.astype(np.int64).tolist()
+        return drawn
 
     def through(self, items: Iterable[V], count: int) -> Iterator[V]:
         """Takes `count` items, and gives others (or the same) once enough are kept."""
-        iterator = iter(items)
-        room = min(self._size - len(self.kept), count)
-        self.giving = count - room
-        self.kept.extend(islice(iterator, room))
-        return self._exchanged(iterator, count - room) if self._size else iterator
-
-    def _exchanged(self, items: Iterator[V], count: int) -> Iterator[V]:
-        # All places are drawn at once, which is ten times as fast as one by one.
-        places = (self._rng.random_sample(count) * self._size).astype(np.int64).tolist()
-        kept = self.kept
-        for item, place in zip(items, places, strict=True):
-            given = kept[place]
-            kept[place] = item
+        iterator, kept = iter(items), self.kept
+        if not self._size:
+            yield from iterator
+            return
+        for place, item in zip(self.places(iterator, count), iterator, strict=True):
+            given, kept[place] = kept[place], item
             yield given
 
     def rest(self) -> Iterator[V]:

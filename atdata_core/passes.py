@@ -13,10 +13,10 @@ from collections import defaultdict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count, islice, repeat
-from typing import Any
+from typing import Any, cast
 
 from atdata_core.batch import Part, Ragged, SampleBatch
-from atdata_core.blocks import AnyBlock, LateBlock, Ticket, read_blocks, shorter
+from atdata_core.blocks import AnyBlock, Block, Demand, LateBlock, Ticket, read_blocks, shorter
 from atdata_core.errors import AtdataError, ConfigurationError
 from atdata_core.mixing import Mixer
 from atdata_core.operations import Operation, applied
@@ -203,21 +203,21 @@ def _column_batches(plan: Plan, cursor: Cursor, urls: Sequence[str]) -> Iterator
     def batch() -> Any:
         return SampleBatch.of_parts(parts, have, plan.sample_type, plan.ragged)
 
-    def wanted() -> int:
-        return size - have
-
-    for block in _blocks(plan, cursor, urls, ended, wanted):
-        at = 0
-        while at < len(block):
-            stop = min(at + size - have, len(block))
+    demand = Demand(size, size)
+    for block in cast("Iterator[Block]", _blocks(plan, cursor, urls, ended, demand)):
+        at, end = 0, len(block)
+        while at < end:
+            stop = min(at + size - have, end)
             parts.append((block.columns, at, stop))
             have += stop - at
             at = stop
             if have == size:
-                _end(cursor, ended)
+                if ended:
+                    _end(cursor, ended)
                 cursor.row = block.first + at
                 yield batch()
                 parts, have = [], 0
+            demand.missing = size - have
     _end(cursor, ended)
     if parts:
         yield batch()
@@ -248,7 +248,7 @@ def _in_order(
 ) -> Iterator[Any]:
     ended: list[int] = []
     number = sum(cursor.rows) + cursor.row
-    for block in _blocks(plan, cursor, urls, ended):
+    for block in _blocks(plan, cursor, urls, ended, Demand()):
         _end(cursor, ended)
         rows = share.of_rows(number, len(block))
         number += len(block)
@@ -263,23 +263,28 @@ def _mixed(
     plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share, form: Form
 ) -> Iterator[Any]:
     mixer: Mixer[Any] = Mixer(plan.buffer_samples, _seed(cursor, f"samples {plan.share.index}"))
+    if not plan.buffer_samples:
+        yield from _in_order(plan, cursor, urls, share, form)
+        return
     if not cursor.fresh:
         _refill(mixer, plan, cursor, urls, share, form)
+    kept = mixer.kept
     ended: list[int] = []
     number = sum(cursor.rows) + cursor.row
     late = False
-    for block in _blocks(plan, cursor, urls, ended, apart=True):
+    for block in _blocks(plan, cursor, urls, ended, Demand(apart=True)):
         _end(cursor, ended)
         late = late or isinstance(block, LateBlock)
         rows = share.of_rows(number, len(block))
         number += len(block)
         ends = range(block.first + rows.start + 1, block.first + len(block) + 1, rows.step)
-        given = mixer.through(form(block, rows), len(rows))
-        # What was kept without anything given in exchange has no place in what follows.
-        ends = ends[len(rows) - mixer.giving :]
-        emitted = count(cursor.emitted + 1)
-        for cursor.row, cursor.emitted, item in zip(ends, emitted, given):  # noqa: B905 - no end
-            yield _present(item) if late else item
+        items = form(block, rows)
+        places = mixer.places(items, len(rows))
+        # What found room gave nothing in exchange.
+        numbers = zip(ends[len(rows) - len(places) :], count(cursor.emitted + 1))
+        for (cursor.row, cursor.emitted), place, item in zip(numbers, places, items, strict=True):
+            given, kept[place] = kept[place], item
+            yield _present(given) if late else given
         cursor.row = block.first + len(block)
     _end(cursor, ended)
     for item in mixer.rest():
@@ -301,16 +306,14 @@ def _blocks(
     cursor: Cursor,
     urls: Sequence[str],
     ended: list[int],
-    wanted: Callable[[], int] | None = None,
-    *,
-    apart: bool = False,
-) -> Iterator[Any]:
+    demand: Demand,
+) -> Iterator[AnyBlock]:
     """The blocks from where the cursor stands; the rows of each shard that ends go to `ended`."""
     skip = cursor.row
     for url in urls[len(cursor.rows) :]:
         seen = skip
         with plan.source.open_shard(url) as stream:
-            for block in read_blocks(stream, plan.sample_type, url, skip, wanted, apart=apart):
+            for block in read_blocks(stream, plan.sample_type, url, skip, demand):
                 yield block
                 seen = block.first + len(block)
         ended.append(seen)
