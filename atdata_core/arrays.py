@@ -75,7 +75,7 @@ def npy_bytes(array: np.ndarray[Any, Any], where: str) -> bytes:
     """
     check_dtype(array.dtype, where)
     try:
-        header = _npy_header(array.dtype, array.shape)
+        header = npy_header(array.dtype, array.shape)
     except ValueError as error:
         raise SampleError(
             f"dtype has no form in the .npy format: {error}",
@@ -87,7 +87,8 @@ def npy_bytes(array: np.ndarray[Any, Any], where: str) -> bytes:
 
 
 @functools.lru_cache(maxsize=4096)
-def _npy_header(dtype: "np.dtype[Any]", shape: tuple[int, ...]) -> bytes:
+def npy_header(dtype: "np.dtype[Any]", shape: tuple[int, ...]) -> bytes:
+    """The header of a ``.npy`` file, up to the data; `ValueError` if the dtype has none."""
     buffer = io.BytesIO()
     descr = npy.dtype_to_descr(dtype)
     npy.write_array_header_1_0(buffer, {"descr": descr, "fortran_order": False, "shape": shape})

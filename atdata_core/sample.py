@@ -14,6 +14,7 @@ import msgpack
 from atdata_core.errors import SampleError, SchemaError
 from atdata_core.fields import fields_of
 from atdata_core.fieldtypes import decode_fields, encode_fields
+from atdata_core.packing import packer_of
 
 T = TypeVar("T")
 
@@ -34,7 +35,11 @@ def pack(sample: object, where: str = "sample") -> bytes:
         SampleError: A value doesn't fit its field.
         SchemaError: The sample's type is not packable.
     """
-    values = encode_fields(fields_of(type(sample)), sample, where)
+    try:
+        return packer_of(type(sample)).pack(sample)
+    except SampleError:
+        # Again, with the place of what is wrong.
+        values = encode_fields(fields_of(type(sample)), sample, where)
     packed: bytes = msgpack.packb(values, use_bin_type=True)
     return packed
 

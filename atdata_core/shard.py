@@ -6,7 +6,9 @@ equal CID. What we read is any tar of regular members, with GNU or pax long name
 writes it; whatever else a tar can hold is refused.
 """
 
+import contextlib
 import hashlib
+import itertools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,9 +18,11 @@ from typing import IO, Any, TypeVar, cast
 from atdata_core.blocks import read_blocks
 from atdata_core.cid import cid_to_digest, digest_to_cid
 from atdata_core.errors import IntegrityError, SampleError, TooLargeError
-from atdata_core.members import Members
+from atdata_core.hashing import BackgroundHash
+from atdata_core.members import EXTENSION, Members
+from atdata_core.packing import packer_of
 from atdata_core.sample import pack
-from atdata_core.tar import BLOCK, END, make_header, member_bytes
+from atdata_core.tar import BLOCK, END, make_header, make_headers, member_bytes
 
 T = TypeVar("T")
 
@@ -31,6 +35,9 @@ DEFAULT_MAX_SAMPLES = 100_000
 """Samples a shard by default, at most."""
 
 _CHUNK = 1 << 20
+_PIECE = 256 << 10
+_MAX_KEY = 100 - len(EXTENSION)
+_PADDING = [bytes(size) for size in range(BLOCK)]
 _SPOOL = 64 << 20
 
 
@@ -54,31 +61,61 @@ class Shard:
 class ShardWriter:
     """Writes one shard to an open file, hashing on the way.
 
+    Small samples are gathered and written together; their hash is computed in a thread of its own
+    while the next ones are made.
+
     Args:
         file: A file open for binary writing, at its start. It is neither flushed nor closed.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self._hash = hashlib.sha256()
+        self._hash = BackgroundHash()
+        self._names: list[str] = []
+        self._bodies: list[bytes] = []
+        self._pending = 0
         self.rows = 0
         self.size = 0
 
     def add(self, key: str, body: bytes) -> None:
-        """Appends one sample, as the member ``<key>.msgpack``."""
-        header = make_header(f"{key}.msgpack", len(body))
-        self._write(header + body + bytes(-len(body) % BLOCK))
+        """Appends one sample, as the member ``<key>.msgpack``.
+
+        Raises:
+            ShardError: The key or the body is too large for a tar.
+        """
+        if len(key) > _MAX_KEY or not key.isascii():
+            make_header(key + EXTENSION, len(body))  # raises, or finds it short enough
+        self._names.append(key + EXTENSION)
+        self._bodies.append(body)
+        self._pending += len(body)
         self.rows += 1
+        self.size += member_bytes(len(body))
+        if self._pending >= _PIECE:
+            self._flush()
 
     def finish(self) -> Shard:
         """Writes the end of the archive; the shard's size, rows and CID (its url is empty)."""
-        self._write(END)
+        self._flush(END)
+        self.size += len(END)
         return Shard("", digest_to_cid(self._hash.digest()), self.size, self.rows)
 
-    def _write(self, data: bytes) -> None:
+    def close(self) -> None:
+        """Ends the hashing of a shard that won't be finished."""
+        self._hash.close()
+
+    def _flush(self, end: bytes = b"") -> None:
+        headers = make_headers(self._names, [len(body) for body in self._bodies])
+        parts: list[Any] = []
+        for place, body in enumerate(self._bodies):
+            parts += (
+                headers[place * BLOCK : (place + 1) * BLOCK],
+                body,
+                _PADDING[-len(body) % BLOCK],
+            )
+        self._names, self._bodies, self._pending = [], [], 0
+        data = b"".join((*parts, end))
         self._hash.update(data)
         self._file.write(data)
-        self.size += len(data)
 
 
 def write_shard(
@@ -95,11 +132,11 @@ def write_shard(
     Raises:
         SampleError: A value doesn't fit its field.
     """
-    writer = ShardWriter(file)
-    for number, sample in enumerate(samples, first):
-        key = _key(number)
-        writer.add(key, pack(sample, f"{where}, sample {key}"))
-    return writer.finish()
+    with contextlib.closing(ShardWriter(file)) as writer:
+        for number, sample in enumerate(samples, first):
+            key = _key(number)
+            writer.add(key, pack(sample, f"{where}, sample {key}"))
+        return writer.finish()
 
 
 def _key(number: int) -> str:
@@ -134,37 +171,48 @@ def write_shards(
             names shard, key, and field.
         TooLargeError: One sample alone is larger than `max_bytes`.
     """
-    count = 0
     iterator = iter(samples)
+    numbers = itertools.count()
     pending: tuple[str, bytes] | None = None
-    exhausted = False
     index = 0
+    exhausted = False
+
+    def packed(rows: int) -> tuple[str, bytes] | None:
+        """The next sample, after so many of this shard."""
+        nonlocal sample_type
+        sample: Any = next(iterator, _NONE)
+        if sample is _NONE:
+            return None
+        key = _key(next(numbers))
+        if sample_type is None:
+            sample_type = type(sample)
+        try:
+            if type(sample) is sample_type:
+                body = packer_of(sample_type).pack(sample)
+                if len(body) < max_bytes - 2 * len(END):
+                    return key, body
+        except SampleError:
+            pass  # what is wrong is said below
+        label = f"{where}, shard {index + (rows >= max_samples)}, sample {key}"
+        if type(sample) is not sample_type:
+            raise SampleError(
+                "sample has another type than the dataset",
+                where=label,
+                expected=sample_type.__name__,
+                got=type(sample).__name__,
+            )
+        body = pack(sample, label)
+        _check_fits(body, max_bytes, label)
+        return key, body
+
     while not exhausted:
         path = directory / f"{index:06d}.tar"
-        with path.open("wb") as file:
-            writer = ShardWriter(file)
+        with path.open("wb", buffering=0) as file, contextlib.closing(ShardWriter(file)) as writer:
             while True:
+                pending = pending or packed(writer.rows)
                 if pending is None:
-                    try:
-                        sample = next(iterator)
-                    except StopIteration:
-                        exhausted = True
-                        break
-                    key = _key(count)
-                    place = index + 1 if writer.rows >= max_samples else index
-                    label = f"{where}, shard {place}, sample {key}"
-                    if sample_type is None:
-                        sample_type = type(sample)
-                    if type(sample) is not sample_type:
-                        raise SampleError(
-                            "sample has another type than the dataset",
-                            where=label,
-                            expected=sample_type.__name__,
-                            got=type(sample).__name__,
-                        )
-                    pending = (key, pack(sample, label))
-                    count += 1
-                    _check_fits(pending, max_bytes, label)
+                    exhausted = True
+                    break
                 size = writer.size + member_bytes(len(pending[1])) + len(END)
                 if writer.rows and (writer.rows >= max_samples or size > max_bytes):
                     break
@@ -175,8 +223,11 @@ def write_shards(
         index += 1
 
 
-def _check_fits(pending: tuple[str, bytes], max_bytes: int, where: str) -> None:
-    size = member_bytes(len(pending[1])) + len(END)
+_NONE = object()
+
+
+def _check_fits(body: bytes, max_bytes: int, where: str) -> None:
+    size = member_bytes(len(body)) + len(END)
     if size > max_bytes:
         error = TooLargeError(
             "one sample is larger than a shard may be",

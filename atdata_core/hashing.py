@@ -1,0 +1,51 @@
+"""SHA-256 beside other work."""
+
+import hashlib
+import queue
+import threading
+
+
+class BackgroundHash:
+    """SHA-256 of a stream of bytes, computed in a thread while the next ones are made.
+
+    (1.9 GB/s a core: as fast as samples are packed and written. hashlib lets others run.)
+    """
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+        self._first: bytes | None = None
+        self._queue: queue.Queue[bytes | None] = queue.Queue(_AHEAD)
+        self._thread: threading.Thread | None = None
+
+    def update(self, data: bytes) -> None:
+        """Adds bytes; waits if too many are waiting."""
+        if self._thread is None and self._first is None:
+            self._first = data  # a thread only pays for more than that
+            return
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="atdata-hash", daemon=True)
+            self._thread.start()
+            self._queue.put(self._first)
+        self._queue.put(data)
+
+    def digest(self) -> bytes:
+        """The digest of all bytes, 32 bytes."""
+        if self._thread is None:
+            self._hash.update(self._first or b"")
+            self._first = b""
+        self.close()
+        return self._hash.digest()
+
+    def close(self) -> None:
+        """Ends the thread, after what was added."""
+        if self._thread is not None:
+            self._queue.put(None)
+            self._thread.join()
+            self._thread = None
+
+    def _run(self) -> None:
+        while (data := self._queue.get()) is not None:
+            self._hash.update(data)
+
+
+_AHEAD = 4
