@@ -1,4 +1,4 @@
-"""What publishing schemas, datasets and labels has in common."""
+"""What publishing records of all types has in common."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any

@@ -13,9 +13,16 @@ from atdata_core.atproto.records.datasets import (
     parse_dataset,
     storage_type,
 )
+from atdata_core.atproto.records.lenses import (
+    CodeReference,
+    LensDescription,
+    lens_record,
+    parse_lens,
+)
 from atdata_core.atproto.records.names import (
     DATASET_TYPES,
     LABEL_TYPES,
+    LENS_TYPES,
     NAMESPACES,
     SCHEMA_TYPES,
     Names,
@@ -26,15 +33,20 @@ from atdata_core.atproto.records.schemas import parse_schema, schema_record
 __all__ = [
     "DATASET_TYPES",
     "LABEL_TYPES",
+    "LENS_TYPES",
     "NAMESPACES",
     "SCHEMA_TYPES",
+    "CodeReference",
+    "LensDescription",
     "Names",
     "blob_storage",
     "blobs_of",
     "dataset_record",
     "external_storage",
+    "lens_record",
     "names_of",
     "parse_dataset",
+    "parse_lens",
     "parse_schema",
     "record_key",
     "schema_record",
