@@ -3,7 +3,7 @@
 from typing import Any
 
 from atdata_core.atproto.client import AtmosphereClient
-from atdata_core.atproto.records import DATASET_TYPES, SCHEMA_TYPES, parse_dataset, parse_schema
+from atdata_core.atproto.records import DATASET_TYPES, SCHEMA_TYPES, parse_schema
 from atdata_core.entry import DatasetEntry
 from atdata_core.errors import AtdataError, NotFoundError
 from atdata_core.indexes.base import AbstractIndex
@@ -16,6 +16,7 @@ from atdata_core.publishing import (
     SchemaPublisher,
 )
 from atdata_core.publishing.common import iter_types
+from atdata_core.publishing.manifests import read_dataset
 from atdata_core.schema import Schema
 from atdata_core.sources import DataSource
 from atdata_core.stores.base import AbstractDataStore, Progress
@@ -76,14 +77,16 @@ class AtmosphereIndex(AbstractIndex):
             repo: DID or handle; by default the account's own.
         """
         found: dict[str, DatasetEntry] = {}
-        for record in iter_types(self.client, DATASET_TYPES, repo):
+        records = list(iter_types(self.client, DATASET_TYPES, repo))
+        for record in sorted(records, key=lambda r: str(r.get("createdAt")), reverse=True):
+            # An older record of a name is only read if the newer ones can't be.
+            if str(record.get("name")) in found:
+                continue
             try:
-                entry = parse_dataset(record)
+                entry = read_dataset(self.client, record)
             except AtdataError:
                 continue
-            known = found.get(entry.name)
-            if known is None or (entry.created_at or "") > (known.created_at or ""):
-                found[entry.name] = entry
+            found[entry.name] = entry
         return sorted(found.values(), key=lambda entry: entry.name)
 
     def load_schema(self, ref: str) -> Schema:

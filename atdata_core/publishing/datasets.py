@@ -1,7 +1,8 @@
 """Datasets as records: writing the account's own, reading anybody's.
 
 A record's key is made of its content, so publishing the same thing twice finds the record that is
-there. Blobs are uploaded first, the record that names them is written last.
+there. Blobs are uploaded first, the record that names them is written last. Shards too many for a
+record are listed in a blob of their own, a manifest.
 """
 
 import logging
@@ -11,14 +12,19 @@ from typing import Any
 from atdata_core.atproto.client import AtmosphereClient, Record
 from atdata_core.atproto.records import (
     DATASET_TYPES,
+    MAX_RECORD_BYTES,
+    Manifest,
+    blob_manifest,
+    blob_object,
     blob_storage,
     blobs_of,
-    dataset_record,
     external_storage,
+    manifest_blob,
     names_of,
     parse_dataset,
     record_key,
     storage_type,
+    url_manifest,
 )
 from atdata_core.atproto.uri import AtUri
 from atdata_core.cid import raw_cid
@@ -26,9 +32,10 @@ from atdata_core.dataset import Dataset, listed_dataset
 from atdata_core.entry import DatasetEntry
 from atdata_core.errors import ConfigurationError, InvalidRecordError, NotFoundError, SchemaError
 from atdata_core.publishing.common import check_public, create_once, iter_types
+from atdata_core.publishing.manifests import Draft, draft_record, read_dataset, send_manifest
 from atdata_core.publishing.schemas import SchemaLoader, SchemaPublisher, check_type
 from atdata_core.shard import Shard
-from atdata_core.sources import DataSource, VerifiedSource
+from atdata_core.sources import DataSource, VerifiedSource, expand
 from atdata_core.stores import open_source
 from atdata_core.stores.base import Progress
 from atdata_core.stores.pds import SHARD_MIME_TYPE, PDSBlobStore
@@ -42,11 +49,20 @@ class DatasetPublisher:
     Args:
         client: The account, logged in.
         namespace: In which namespace records are written; see `SchemaPublisher`.
+        max_record_bytes: The size of the largest record to write. A list of shards that would make
+            it larger goes into a blob.
     """
 
-    def __init__(self, client: AtmosphereClient, *, namespace: str | None = None) -> None:
+    def __init__(
+        self,
+        client: AtmosphereClient,
+        *,
+        namespace: str | None = None,
+        max_record_bytes: int = MAX_RECORD_BYTES,
+    ) -> None:
         self._client = client
         self._names = names_of(namespace)
+        self._max_bytes = max_record_bytes
 
     def publish(
         self,
@@ -116,10 +132,9 @@ class DatasetPublisher:
             metadata=metadata or {},
         )
         check_public(urls)
-        record = dataset_record(
-            entry, external_storage(urls, (), self._names), self._cid_of(schema_uri), self._names
-        )
-        return create_once(self._client, self._names.dataset, record, rkey)
+        draft = self._external_draft(entry, urls)
+        self._send_manifest(draft)
+        return create_once(self._client, self._names.dataset, draft.record, rkey)
 
     def publish_with_blobs(
         self,
@@ -136,8 +151,6 @@ class DatasetPublisher:
     ) -> AtUri:
         """The record of a dataset whose shards are given as bytes and uploaded as blobs."""
         shards = tuple(Shard("", raw_cid(blob), len(blob)) for blob in blobs)
-        for blob, shard in zip(blobs, shards, strict=True):
-            self._client.upload_blob(blob, mime_type, cid=shard.cid)
         entry = DatasetEntry(
             name=name,
             schema_ref=schema_uri,
@@ -148,17 +161,25 @@ class DatasetPublisher:
             license=license,
             metadata=metadata or {},
         )
-        storage = blob_storage(shards, mime_type, self._names)
-        record = dataset_record(entry, storage, self._cid_of(schema_uri), self._names)
-        return create_once(self._client, self._names.dataset, record, rkey)
+        draft = self._blob_draft(entry, mime_type)
+
+        def send(span: slice) -> None:
+            for blob, shard in zip(blobs[span], shards[span], strict=True):
+                self._client.upload_blob(blob, mime_type, cid=shard.cid)
+
+        if draft.manifest is None:
+            send(slice(None))
+        else:
+            send_manifest(self._client, draft.manifest, send)
+        return create_once(self._client, self._names.dataset, draft.record, rkey)
 
     def find_blobs(self, entry: DatasetEntry) -> DatasetEntry | None:
         """What the name stands for, if it says what `entry` says, in blobs of this account."""
-        return _current(self._history(entry.name), self._blob_record(entry))
+        return self._current(entry.name, self._blob_draft(entry))
 
     def find_external(self, entry: DatasetEntry) -> DatasetEntry | None:
         """What the name stands for, if it says what `entry` says, at the same addresses."""
-        return _current(self._history(entry.name), self._external_record(entry))
+        return self._current(entry.name, self._external_draft(entry, entry.data_urls))
 
     def publish_blobs(
         self, entry: DatasetEntry, source: DataSource, progress: Progress | None = None
@@ -176,40 +197,81 @@ class DatasetPublisher:
             TooLargeError: A shard is larger than the PDS takes; nothing was uploaded.
             IntegrityError: A shard's bytes aren't those of its CID.
         """
-        record = self._blob_record(entry)
+        draft = self._blob_draft(entry)
         store = PDSBlobStore(self._client)
+
+        def send(span: slice) -> None:
+            store.copy_shards(source, entry.shards[span], prefix=entry.name, progress=progress)
+
+        def skip(span: slice) -> None:
+            for shard in map(store.placed, entry.shards[span]):
+                if progress is not None:
+                    progress(shard, False)
+
         for attempt in range(2):
-            store.copy_shards(source, entry.shards, prefix=entry.name, progress=progress)
             try:
-                uri = self._create_next(record)
+                if draft.manifest is None:
+                    send(slice(None))
+                else:
+                    send_manifest(self._client, draft.manifest, send, skip)
+                uri = self._create_next(draft.record)
                 break
             except NotFoundError:
                 if attempt:
                     raise
                 _log.warning("%s: the PDS dropped blobs before their record came", entry.name)
-        return parse_dataset(self._client.get_record(uri))
+        return read_dataset(self._client, self._client.get_record(uri))
 
     def publish_external(self, entry: DatasetEntry, rkey: str | None = None) -> DatasetEntry:
         """Writes the record of an entry whose shards lie at public addresses."""
         check_public(entry.data_urls)
-        record = self._external_record(entry)
-        found = _current(self._history(entry.name), record) if rkey is None else None
+        draft = self._external_draft(entry, entry.data_urls)
+        found = self._current(entry.name, draft) if rkey is None else None
         if found is not None:
             return found
-        return parse_dataset(self._client.get_record(self._create_next(record, rkey)))
+        self._send_manifest(draft)
+        uri = self._create_next(draft.record, rkey)
+        return read_dataset(self._client, self._client.get_record(uri))
 
-    def _blob_record(self, entry: DatasetEntry) -> dict[str, Any]:
+    def _blob_draft(self, entry: DatasetEntry, mime_type: str = SHARD_MIME_TYPE) -> Draft:
         for shard in entry.shards:
             if shard.size is not None and shard.size > self._client.max_blob_bytes:
                 raise self._client.too_large(shard.size, f"{entry.name}, shard {shard.url}")
         store = PDSBlobStore(self._client)
         placed = entry.replace(shards=tuple(map(store.placed, entry.shards)))
-        storage = blob_storage(placed.shards, SHARD_MIME_TYPE, self._names)
-        return dataset_record(placed, storage, self._cid_of(entry.schema_ref), self._names)
+        return draft_record(
+            placed,
+            blob_storage(placed.shards, mime_type, self._names),
+            self._cid_of(entry.schema_ref),
+            self._names,
+            max_bytes=self._max_bytes,
+            spill=lambda: blob_manifest(placed.shards, mime_type, self._client.did, self._names),
+        )
 
-    def _external_record(self, entry: DatasetEntry) -> dict[str, Any]:
-        storage = external_storage(entry.data_urls, entry.shards, self._names)
-        return dataset_record(entry, storage, self._cid_of(entry.schema_ref), self._names)
+    def _external_draft(self, entry: DatasetEntry, urls: Sequence[str]) -> Draft:
+        def spill() -> Manifest:
+            # Braces are a way to write less, which the list doesn't need.
+            shards = entry.shards or [Shard(url) for text in urls for url in expand(text)]
+            return url_manifest(shards, self._names)
+
+        return draft_record(
+            entry,
+            external_storage(urls, entry.shards, self._names),
+            self._cid_of(entry.schema_ref),
+            self._names,
+            max_bytes=self._max_bytes,
+            spill=spill,
+        )
+
+    def _send_manifest(self, draft: Draft) -> None:
+        if draft.manifest is not None:
+            send_manifest(self._client, draft.manifest, lambda _span: None)
+
+    def _current(self, name: str, draft: Draft) -> DatasetEntry | None:
+        history = self._history(name)
+        if history and record_key(history[0]) == record_key(draft.record):
+            return read_dataset(self._client, history[0])
+        return None
 
     def _history(self, name: str) -> list[Record]:
         """The account's records of a name, newest first. Their keys tell nothing of their age."""
@@ -248,7 +310,7 @@ class DatasetLoader:
 
     def entry(self, uri: str | AtUri) -> DatasetEntry:
         """The dataset that the record at an AT URI describes."""
-        return parse_dataset(self._client.get_record(uri))
+        return read_dataset(self._client, self._client.get_record(uri))
 
     def list_all(self, repo: str | None = None, limit: int | None = 100) -> list[Record]:
         """An account's dataset records, newest key first."""
@@ -267,7 +329,10 @@ class DatasetLoader:
         record = self.get(uri)
         if storage_type(record) != "blobs":
             raise ConfigurationError("dataset's shards are no blobs", where=str(uri))
-        return blobs_of(record)
+        if manifest_blob(record) is None:
+            return blobs_of(record)
+        shards = read_dataset(self._client, record).shards
+        return [blob_object(shard, SHARD_MIME_TYPE) for shard in shards]
 
     def get_blob_urls(self, uri: str | AtUri) -> list[str]:
         """The addresses under which anybody can fetch a dataset's blobs with HTTP, in order."""
@@ -290,7 +355,7 @@ class DatasetLoader:
             SchemaError: `sample_type` is not what the dataset's schema says.
         """
         record = self._client.get_record(uri)
-        entry = parse_dataset(record)
+        entry = read_dataset(self._client, record)
         if entry.unreadable:
             raise InvalidRecordError(f"dataset can't be opened: {entry.unreadable}", where=str(uri))
         # The strongRef holds the schema to what it was when the dataset was published.
@@ -311,9 +376,3 @@ def raw_source(dataset: Dataset[Any]) -> DataSource:
     """Where a dataset's bytes come from, unverified: for copying, which verifies on arrival."""
     source = dataset.source
     return source.source if isinstance(source, VerifiedSource) else source
-
-
-def _current(history: Sequence[Record], record: Mapping[str, Any]) -> DatasetEntry | None:
-    if history and record_key(history[0]) == record_key(record):
-        return parse_dataset(history[0])
-    return None

@@ -14,20 +14,23 @@ from atdata_core.atproto.records import (
     NAMESPACES,
     CodeReference,
     LensDescription,
+    blob_manifest,
     blob_storage,
     dataset_record,
     external_storage,
     lens_record,
+    manifest_blob,
     names_of,
     parse_dataset,
     parse_lens,
     parse_schema,
     record_key,
     schema_record,
+    url_manifest,
 )
 from atdata_core.cid import digest_to_cid, raw_cid
 from atdata_core.entry import DatasetEntry
-from atdata_core.errors import ConfigurationError, InvalidRecordError, SchemaError
+from atdata_core.errors import ConfigurationError, IntegrityError, InvalidRecordError, SchemaError
 from atdata_core.schema import Schema
 from atdata_core.shard import Shard
 from tests.unit.test_fieldtypes import Full, Rich
@@ -319,6 +322,40 @@ def test_a_dataset_comes_back_from_its_record(namespace, kind, metadata):
     assert again.shards == shards
     assert again.cid == entry.cid
     assert again.schema_ref == SCHEMA_URI
+
+
+@pytest.mark.parametrize("namespace", NAMESPACES)
+@pytest.mark.parametrize("kind", ["blobs", "urls"])
+def test_a_dataset_comes_back_from_its_record_and_its_manifest(namespace, kind):
+    names = names_of(namespace)
+    shards = tuple(Shard("", raw_cid(str(i).encode()), i, i % 7 or None) for i in range(2500))
+    if kind == "blobs":
+        shards = tuple(Shard(f"at://{DID}/blob/{s.cid}", s.cid, s.size, s.rows) for s in shards)
+        manifest = blob_manifest(shards, "application/x-tar", DID, names)
+        assert [len(part.record["blobs"]) for part in manifest.parts] == [1000, 1000, 500]
+        for part in manifest.parts:
+            validate_record(part.record, names.part, part.uri.rkey)
+    else:
+        shards = tuple(Shard(f"s3://b/{s.size}.tar", s.cid, s.size, s.rows) for s in shards)
+        manifest = url_manifest(shards, names)
+        assert manifest.parts == ()
+    entry = DatasetEntry("d", SCHEMA_URI, shards, schema_cid=Schema.of(Plain).cid)
+    written = record(dataset_record(entry, manifest.storage, RECORD_CID, names), names.dataset)
+    assert manifest_blob(written) == (manifest.cid, len(manifest.body))
+    again = parse_dataset(written, manifest.body)
+    assert (again.shards, again.cid) == (shards, entry.cid)
+    assert "not fetched" in parse_dataset(written).unreadable
+    for other in (b"", manifest.body + b"x"):
+        with pytest.raises(IntegrityError):
+            parse_dataset(written, other)
+
+
+def test_more_shards_than_any_list_takes_are_refused_with_a_remedy():
+    shards = [Shard(f"s3://b/{i}") for i in range(100_001)]
+    with pytest.raises(InvalidRecordError, match="fewer, larger shards"):
+        url_manifest(shards, names_of())
+    with pytest.raises(InvalidRecordError, match="fewer, larger shards"):
+        url_manifest([Shard("https://x.org/" + "a" * 2000)] * 20_000, names_of())
 
 
 def test_a_record_that_contradicts_itself_is_refused():

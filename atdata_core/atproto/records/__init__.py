@@ -6,11 +6,13 @@ published. What each type may hold is in the lexicons beside this folder.
 
 from atdata_core.atproto.records.common import record_key
 from atdata_core.atproto.records.datasets import (
+    MAX_RECORD_BYTES,
     blob_storage,
     blobs_of,
     dataset_record,
     external_storage,
     parse_dataset,
+    record_size,
     storage_type,
 )
 from atdata_core.atproto.records.lenses import (
@@ -18,6 +20,16 @@ from atdata_core.atproto.records.lenses import (
     LensDescription,
     lens_record,
     parse_lens,
+)
+from atdata_core.atproto.records.manifests import (
+    MANIFEST_MIME_TYPE,
+    MAX_SHARDS,
+    Manifest,
+    Part,
+    blob_manifest,
+    blob_object,
+    manifest_blob,
+    url_manifest,
 )
 from atdata_core.atproto.records.names import (
     DATASET_TYPES,
@@ -34,21 +46,31 @@ __all__ = [
     "DATASET_TYPES",
     "LABEL_TYPES",
     "LENS_TYPES",
+    "MANIFEST_MIME_TYPE",
+    "MAX_RECORD_BYTES",
+    "MAX_SHARDS",
     "NAMESPACES",
     "SCHEMA_TYPES",
     "CodeReference",
     "LensDescription",
+    "Manifest",
     "Names",
+    "Part",
+    "blob_manifest",
+    "blob_object",
     "blob_storage",
     "blobs_of",
     "dataset_record",
     "external_storage",
     "lens_record",
+    "manifest_blob",
     "names_of",
     "parse_dataset",
     "parse_lens",
     "parse_schema",
     "record_key",
+    "record_size",
     "schema_record",
     "storage_type",
+    "url_manifest",
 ]
