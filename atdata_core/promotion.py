@@ -19,6 +19,7 @@ def promote_to_atmosphere(
     description: str | None = None,
     tags: Sequence[str] | None = None,
     license: str | None = None,  # noqa: A002 - the record's own word
+    allow_private: bool = False,
 ) -> str:
     """Publishes a dataset that an index lists, with its schema.
 
@@ -34,11 +35,16 @@ def promote_to_atmosphere(
         description: By default the entry's.
         tags: By default the entry's.
         license: By default the entry's.
+        allow_private: Whether the record may name servers that only this network reaches.
 
     Returns:
         The AT URI of the record.
+
+    Raises:
+        ConfigurationError: The shards would lie where others can't open them: on this machine, or
+            on a server with no public address. Nothing was copied or published.
     """
-    target = AtmosphereIndex(client, data_store=data_store)
+    target = AtmosphereIndex(client, data_store=data_store, allow_private=allow_private)
     record = target.insert_dataset(
         index.open_dataset(entry),
         name=name or entry.name,

@@ -21,6 +21,7 @@ from atdata_core.schema import Schema
 from atdata_core.sources import DataSource
 from atdata_core.stores.base import AbstractDataStore, Progress
 from atdata_core.stores.pds import PDSBlobStore
+from atdata_core.stores.s3 import S3DataStore
 
 
 class AtmosphereIndex(AbstractIndex):
@@ -34,6 +35,7 @@ class AtmosphereIndex(AbstractIndex):
         client: The account, logged in for whatever writes.
         data_store: Where the shards of inserted datasets are put.
         namespace: In which namespace records are written; see `SchemaPublisher`.
+        allow_private: Whether records may name servers that only this network reaches.
     """
 
     def __init__(
@@ -42,10 +44,12 @@ class AtmosphereIndex(AbstractIndex):
         *,
         data_store: AbstractDataStore | None = None,
         namespace: str | None = None,
+        allow_private: bool = False,
     ) -> None:
         super().__init__(data_store)
         self.client = client
         self.namespace = namespace
+        self.allow_private = allow_private
 
     @property
     def moves_shards(self) -> bool:  # type: ignore[override]
@@ -117,14 +121,29 @@ class AtmosphereIndex(AbstractIndex):
         return str(SchemaPublisher(self.client, namespace=self.namespace).publish(schema))
 
     def _find_equal(self, draft: DatasetEntry) -> DatasetEntry | None:
-        publisher = DatasetPublisher(self.client, namespace=self.namespace)
+        publisher = self._publisher()
         return publisher.find_blobs(draft) if self.moves_shards else publisher.find_external(draft)
 
     def _put_entry(self, draft: DatasetEntry, source: DataSource, moved: Progress) -> DatasetEntry:
-        publisher = DatasetPublisher(self.client, namespace=self.namespace)
+        publisher = self._publisher()
         if self.moves_shards:
             return publisher.publish_blobs(draft, source, moved)
-        return publisher.publish_external(draft)
+        return publisher.publish_external(draft, source=source)
+
+    def _check_place(self, source: DataSource | None) -> None:
+        # Before anything is copied or published: what isn't public stays where it is.
+        if self.moves_shards:
+            return
+        if self.data_store is not None:
+            bucket = ["s3://"] if isinstance(self.data_store, S3DataStore) else []
+            self._publisher().check_public(bucket, self.data_store)
+        elif source is not None:
+            self._publisher().check_public(source.list_shards(), source)
+
+    def _publisher(self) -> DatasetPublisher:
+        return DatasetPublisher(
+            self.client, namespace=self.namespace, allow_private=self.allow_private
+        )
 
     def __repr__(self) -> str:
         return f"AtmosphereIndex({self.client!r}, data_store={self.data_store!r})"

@@ -100,6 +100,13 @@ class AbstractIndex(ABC):
             moved: Told of shards, by an index that moves them itself.
         """
 
+    def _check_place(self, source: DataSource | None) -> None:  # noqa: B027 - most take any
+        """Raises `ConfigurationError` if shards of this source can't be listed where they will lie.
+
+        Args:
+            source: Where they are read; None: they are written into `data_store`.
+        """
+
     def close(self) -> None:
         """Closes connections, the store's too; at the end of a ``with`` block it is called."""
         if self.data_store is not None:
@@ -248,6 +255,8 @@ class AbstractIndex(ABC):
                 metadata=metadata,
                 progress=progress,
             )
+        source = raw_source(ds)
+        self._check_place(source)
         known = ds.entry or DatasetEntry(name, "", ())
         ref, schema_cid = self._registered(ds.schema, schema_ref, keep_version=ds.entry is not None)
         draft = DatasetEntry(
@@ -261,7 +270,6 @@ class AbstractIndex(ABC):
             metadata=known.metadata if metadata is None else plain_metadata(metadata),
         )
         count = _Counter(progress)
-        source = raw_source(ds)
         if self.data_store is not None and not self.moves_shards:
             found = self._find_equal(draft)
             if found is not None:
@@ -318,6 +326,7 @@ class AbstractIndex(ABC):
         """
         if self.data_store is None:
             raise ConfigurationError("index has no data_store to write to", where=repr(self))
+        self._check_place(None)
         count = _Counter(progress)
         plain = plain_metadata(metadata or {})
         ref, schema_cid = self._registered(Schema.of(sample_type), schema_ref)

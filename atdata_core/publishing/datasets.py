@@ -1,4 +1,4 @@
-"""Datasets as records: writing the account's own, reading anybody's.
+"""Datasets as records: writing the account's own.
 
 A record's key is made of its content, so publishing the same thing twice finds the record that is
 there. Blobs are uploaded first, the record that names them is written last. Shards too many for a
@@ -11,33 +11,27 @@ from typing import Any
 
 from atdata_core.atproto.client import AtmosphereClient, Record
 from atdata_core.atproto.records import (
-    DATASET_TYPES,
     MAX_RECORD_BYTES,
     Manifest,
     blob_manifest,
-    blob_object,
     blob_storage,
-    blobs_of,
     external_storage,
-    manifest_blob,
     names_of,
-    parse_dataset,
     record_key,
-    storage_type,
     url_manifest,
 )
 from atdata_core.atproto.uri import AtUri
 from atdata_core.cid import raw_cid
-from atdata_core.dataset import Dataset, listed_dataset
+from atdata_core.dataset import Dataset
 from atdata_core.entry import DatasetEntry
-from atdata_core.errors import ConfigurationError, InvalidRecordError, NotFoundError, SchemaError
-from atdata_core.publishing.common import check_public, create_once, iter_types
+from atdata_core.errors import NotFoundError
+from atdata_core.publishing.addresses import check_public, endpoint_of
+from atdata_core.publishing.common import create_once
 from atdata_core.publishing.manifests import Draft, draft_record, read_dataset, send_manifest
-from atdata_core.publishing.schemas import SchemaLoader, SchemaPublisher, check_type
+from atdata_core.publishing.schemas import SchemaLoader, SchemaPublisher
 from atdata_core.shard import Shard
 from atdata_core.sources import DataSource, VerifiedSource, expand
-from atdata_core.stores import open_source
-from atdata_core.stores.base import Progress
+from atdata_core.stores.base import AbstractDataStore, Progress
 from atdata_core.stores.pds import SHARD_MIME_TYPE, PDSBlobStore
 
 _log = logging.getLogger(__name__)
@@ -51,6 +45,7 @@ class DatasetPublisher:
         namespace: In which namespace records are written; see `SchemaPublisher`.
         max_record_bytes: The size of the largest record to write. A list of shards that would make
             it larger goes into a blob.
+        allow_private: Whether records may name servers that only this network reaches.
     """
 
     def __init__(
@@ -59,10 +54,12 @@ class DatasetPublisher:
         *,
         namespace: str | None = None,
         max_record_bytes: int = MAX_RECORD_BYTES,
+        allow_private: bool = False,
     ) -> None:
         self._client = client
         self._names = names_of(namespace)
         self._max_bytes = max_record_bytes
+        self._allow_private = allow_private
 
     def publish(
         self,
@@ -81,9 +78,11 @@ class DatasetPublisher:
         The schema is published too, unless `schema_uri` names its record.
 
         Raises:
-            ConfigurationError: A shard lies on this machine; `AtmosphereIndex` with a
-                `PDSBlobStore` uploads such.
+            ConfigurationError: A shard lies on this machine, or on a server that others don't
+                reach; `AtmosphereIndex` with a `PDSBlobStore` uploads such.
         """
+        source = raw_source(dataset)
+        self.check_public(source.list_shards(), source)
         uri = schema_uri or SchemaPublisher(self._client, namespace=self._names.namespace).publish(
             dataset.sample_type, version=schema_version
         )
@@ -96,7 +95,7 @@ class DatasetPublisher:
             tags=tuple(tags),
             license=license,
         )
-        return AtUri.parse(str(self.publish_external(entry, rkey=rkey).uri))
+        return AtUri.parse(str(self.publish_external(entry, rkey=rkey, source=source).uri))
 
     def publish_with_urls(
         self,
@@ -131,7 +130,7 @@ class DatasetPublisher:
             license=license,
             metadata=metadata or {},
         )
-        check_public(urls)
+        self.check_public(urls)
         draft = self._external_draft(entry, urls)
         self._send_manifest(draft)
         return create_once(self._client, self._names.dataset, draft.record, rkey)
@@ -222,9 +221,20 @@ class DatasetPublisher:
                 _log.warning("%s: the PDS dropped blobs before their record came", entry.name)
         return read_dataset(self._client, self._client.get_record(uri))
 
-    def publish_external(self, entry: DatasetEntry, rkey: str | None = None) -> DatasetEntry:
-        """Writes the record of an entry whose shards lie at public addresses."""
-        check_public(entry.data_urls)
+    def publish_external(
+        self, entry: DatasetEntry, rkey: str | None = None, source: DataSource | None = None
+    ) -> DatasetEntry:
+        """Writes the record of an entry whose shards lie at public addresses.
+
+        Args:
+            entry: What the record says.
+            rkey: The record's key; by default one made of the content.
+            source: Where the shards are read, which tells what server ``s3://`` stands for.
+
+        Raises:
+            ConfigurationError: An address is of no use to others.
+        """
+        self.check_public(entry.data_urls, source)
         draft = self._external_draft(entry, entry.data_urls)
         found = self._current(entry.name, draft) if rkey is None else None
         if found is not None:
@@ -232,6 +242,22 @@ class DatasetPublisher:
         self._send_manifest(draft)
         uri = self._create_next(draft.record, rkey)
         return read_dataset(self._client, self._client.get_record(uri))
+
+    def check_public(
+        self, urls: Sequence[str], place: DataSource | AbstractDataStore | None = None
+    ) -> None:
+        """Raises `ConfigurationError` for addresses of no use to others.
+
+        Args:
+            urls: The addresses of shards.
+            place: Where they are read or put, which tells what server ``s3://`` stands for.
+        """
+        check_public(
+            urls,
+            None if place is None or self._allow_private else endpoint_of(place),
+            pds=self._client.base_url,
+            allow_private=self._allow_private,
+        )
 
     def _blob_draft(self, entry: DatasetEntry, mime_type: str = SHARD_MIME_TYPE) -> Draft:
         for shard in entry.shards:
@@ -290,86 +316,6 @@ class DatasetPublisher:
 
     def _cid_of(self, schema_uri: str) -> str:
         return SchemaLoader(self._client).get(schema_uri).cid
-
-
-class DatasetLoader:
-    """Reads dataset records, the account's own and others'.
-
-    Args:
-        client: For the account whose records `list_all` lists by default.
-    """
-
-    def __init__(self, client: AtmosphereClient) -> None:
-        self._client = client
-
-    def get(self, uri: str | AtUri) -> Record:
-        """The record at an AT URI: a dict, with `uri` and `cid` beside its fields."""
-        record = self._client.get_record(uri)
-        parse_dataset(record)
-        return record
-
-    def entry(self, uri: str | AtUri) -> DatasetEntry:
-        """The dataset that the record at an AT URI describes."""
-        return read_dataset(self._client, self._client.get_record(uri))
-
-    def list_all(self, repo: str | None = None, limit: int | None = 100) -> list[Record]:
-        """An account's dataset records, newest key first."""
-        return list(iter_types(self._client, DATASET_TYPES, repo, limit))
-
-    def get_storage_type(self, uri: str | AtUri) -> str:
-        """``blobs`` or ``external``."""
-        return storage_type(self.get(uri))
-
-    def get_urls(self, uri: str | AtUri) -> list[str]:
-        """The addresses of a dataset's shards, in order."""
-        return self.entry(uri).data_urls
-
-    def get_blobs(self, uri: str | AtUri) -> list[dict[str, Any]]:
-        """The blob objects of a dataset's shards, in order; `ConfigurationError` if it has none."""
-        record = self.get(uri)
-        if storage_type(record) != "blobs":
-            raise ConfigurationError("dataset's shards are no blobs", where=str(uri))
-        if manifest_blob(record) is None:
-            return blobs_of(record)
-        shards = read_dataset(self._client, record).shards
-        return [blob_object(shard, SHARD_MIME_TYPE) for shard in shards]
-
-    def get_blob_urls(self, uri: str | AtUri) -> list[str]:
-        """The addresses under which anybody can fetch a dataset's blobs with HTTP, in order."""
-        self.get_blobs(uri)
-        store = PDSBlobStore(self._client)
-        return [store.read_url(url) for url in self.get_urls(uri)]
-
-    def get_metadata(self, uri: str | AtUri) -> dict[str, Any]:
-        """What else belongs to a dataset."""
-        return dict(self.entry(uri).metadata)
-
-    def to_dataset(self, uri: str | AtUri, sample_type: type | None = None) -> Dataset[Any]:
-        """The dataset at an AT URI, every shard verified before a sample of it is handed out.
-
-        Args:
-            uri: The record's address.
-            sample_type: The type to read into; by default one built from the schema's record.
-
-        Raises:
-            SchemaError: `sample_type` is not what the dataset's schema says.
-        """
-        record = self._client.get_record(uri)
-        entry = read_dataset(self._client, record)
-        if entry.unreadable:
-            raise InvalidRecordError(f"dataset can't be opened: {entry.unreadable}", where=str(uri))
-        # The strongRef holds the schema to what it was when the dataset was published.
-        pinned = record.get("schema") or {}
-        schema = SchemaLoader(self._client).load(entry.schema_ref, pinned.get("cid"))
-        if entry.schema_cid not in (None, schema.cid):
-            raise SchemaError(
-                "schema record describes another type than the dataset's",
-                where=entry.schema_ref,
-                expected=entry.schema_cid,
-                got=schema.cid,
-            )
-        found = check_type(schema, sample_type, str(uri))
-        return listed_dataset(entry, schema, open_source(entry.data_urls), found)
 
 
 def raw_source(dataset: Dataset[Any]) -> DataSource:
