@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from atdata_core.atproto.client import AtmosphereClient
 from atdata_core.entry import DatasetEntry
 from atdata_core.indexes.atmosphere import AtmosphereIndex
-from atdata_core.indexes.base import AbstractIndex, Insertion
+from atdata_core.indexes.base import AbstractIndex
+from atdata_core.indexes.insertion import Insertion
 from atdata_core.stores.base import AbstractDataStore, Progress
 
 
@@ -23,7 +24,8 @@ def promote_to_atmosphere(
 ) -> str:
     """Publishes a dataset that an index lists, with its schema.
 
-    Shards are copied by their CIDs and not decoded. What is published already is found again.
+    Shards are copied by their CIDs and not decoded. What is published already is found again. What
+    the dataset was made from (`derived_from`) is said in the record too.
 
     Args:
         entry: The dataset.

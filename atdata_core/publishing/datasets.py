@@ -23,7 +23,7 @@ from atdata_core.atproto.records import (
 from atdata_core.atproto.uri import AtUri
 from atdata_core.cid import raw_cid
 from atdata_core.dataset import Dataset
-from atdata_core.entry import DatasetEntry
+from atdata_core.entry import DatasetEntry, StrongRef
 from atdata_core.errors import NotFoundError
 from atdata_core.publishing.addresses import check_public, endpoint_of
 from atdata_core.publishing.common import create_once
@@ -70,6 +70,7 @@ class DatasetPublisher:
         description: str | None = None,
         tags: Sequence[str] = (),
         license: str | None = None,  # noqa: A002 - the record's own word
+        derived_from: Sequence[StrongRef] = (),
         schema_version: str = "1.0.0",
         rkey: str | None = None,
     ) -> AtUri:
@@ -94,6 +95,7 @@ class DatasetPublisher:
             description=description,
             tags=tuple(tags),
             license=license,
+            derived_from=tuple(derived_from),
         )
         return AtUri.parse(str(self.publish_external(entry, rkey=rkey, source=source).uri))
 
@@ -107,6 +109,7 @@ class DatasetPublisher:
         tags: Sequence[str] = (),
         license: str | None = None,  # noqa: A002
         metadata: Mapping[str, Any] | None = None,
+        derived_from: Sequence[StrongRef] = (),
         rkey: str | None = None,
     ) -> AtUri:
         """The record of a dataset that lies at these addresses; nobody looks whether it does.
@@ -119,6 +122,7 @@ class DatasetPublisher:
             tags: Words to find it by.
             license: An SPDX identifier.
             metadata: Whatever else belongs to it.
+            derived_from: The records that it was made from.
             rkey: The record's key; by default one made of the content.
         """
         entry = DatasetEntry(
@@ -129,6 +133,7 @@ class DatasetPublisher:
             tags=tuple(tags),
             license=license,
             metadata=metadata or {},
+            derived_from=tuple(derived_from),
         )
         self.check_public(urls)
         draft = self._external_draft(entry, urls)
@@ -145,6 +150,7 @@ class DatasetPublisher:
         tags: Sequence[str] = (),
         license: str | None = None,  # noqa: A002
         metadata: Mapping[str, Any] | None = None,
+        derived_from: Sequence[StrongRef] = (),
         mime_type: str = SHARD_MIME_TYPE,
         rkey: str | None = None,
     ) -> AtUri:
@@ -159,6 +165,7 @@ class DatasetPublisher:
             tags=tuple(tags),
             license=license,
             metadata=metadata or {},
+            derived_from=tuple(derived_from),
         )
         draft = self._blob_draft(entry, mime_type)
 

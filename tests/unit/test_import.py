@@ -28,6 +28,7 @@ EXPORTED = {
     "Schema",
     "Shape",
     "Shard",
+    "StrongRef",
     "atmosphere",
     "errors",
     "load_dataset",

@@ -29,14 +29,21 @@ from atdata_core.atproto.records import (
     url_manifest,
 )
 from atdata_core.cid import digest_to_cid, raw_cid
-from atdata_core.entry import DatasetEntry
-from atdata_core.errors import ConfigurationError, IntegrityError, InvalidRecordError, SchemaError
+from atdata_core.entry import DatasetEntry, StrongRef
+from atdata_core.errors import (
+    ConfigurationError,
+    IntegrityError,
+    InvalidRecordError,
+    InvalidUriError,
+    SchemaError,
+)
 from atdata_core.schema import Schema
 from atdata_core.shard import Shard
 from tests.unit.test_fieldtypes import Full, Rich
 
 DID = "did:plc:abcdefghijklmnopqrstuvwx"
 SCHEMA_URI = f"at://{DID}/ac.foundation.dataset.sampleSchema/3aaaaaaaaaaaa"
+OTHER_SCHEMA = SCHEMA_URI.replace("3aaaaaaaaaaaa", "3bbbbbbbbbbbb")
 RECORD_CID = "bafyreifese74rnjxkqfwogn36oaompkxfdvombrwosakfwrtbr42zb6ly4"
 CID = raw_cid(b"shard")
 BLOB = {"$type": "blob", "ref": {"$link": CID}, "mimeType": "application/x-tar", "size": 5}
@@ -315,6 +322,7 @@ def test_a_dataset_comes_back_from_its_record(namespace, kind, metadata):
         tags=("a", "b"),
         license="CC0-1.0",
         metadata=metadata,
+        derived_from=(StrongRef(SCHEMA_URI, RECORD_CID), StrongRef(OTHER_SCHEMA, RECORD_CID)),
     )
     written = dataset_record(entry, storage, RECORD_CID, names)
     again = parse_dataset(record(written, names.dataset))
@@ -348,6 +356,29 @@ def test_a_dataset_comes_back_from_its_record_and_its_manifest(namespace, kind):
     for other in (b"", manifest.body + b"x"):
         with pytest.raises(IntegrityError):
             parse_dataset(written, other)
+
+
+@pytest.mark.parametrize("nsid", ["ac.foundation.dataset.record", "science.alt.dataset.entry"])
+@pytest.mark.parametrize(
+    "links",
+    [
+        "x",
+        5,
+        ["x"],
+        [{}],
+        {"uri": "x"},
+        [{"uri": "x", "cid": RECORD_CID}],
+        [{"uri": SCHEMA_URI, "cid": "x"}],
+        [{"uri": SCHEMA_URI, "cid": 5}],
+    ],
+    ids=str,
+)
+def test_lineage_that_is_no_links_is_refused(nsid, links):
+    storage = {"$type": "ac.foundation.dataset.storageExternal", "urls": ["s3://b/a.tar"]}
+    assert dataset(storage, nsid).derived_from == ()
+    with pytest.raises((InvalidRecordError, InvalidUriError)) as caught:
+        dataset(storage, nsid, derivedFrom=links)
+    assert nsid in str(caught.value)
 
 
 def test_more_shards_than_any_list_takes_are_refused_with_a_remedy():
@@ -403,7 +434,6 @@ def test_values_that_no_record_can_hold_are_refused_by_name():
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 CODE = CodeReference("https://git.example.org/lab/lenses", COMMIT, "a/b.py:to_gray", "python")
-OTHER_SCHEMA = SCHEMA_URI.replace("3aaaaaaaaaaaa", "3bbbbbbbbbbbb")
 
 
 def lens(**changes):

@@ -22,7 +22,7 @@ from atdata_core.atproto.records.manifests import blob_object, manifest_blob, pa
 from atdata_core.atproto.records.names import DATASET_TYPES, Names
 from atdata_core.atproto.uri import AtUri, blob_url
 from atdata_core.cid import check_cid, cid_to_digest, dag_cbor, digest_to_cid
-from atdata_core.entry import DatasetEntry
+from atdata_core.entry import DatasetEntry, StrongRef
 from atdata_core.errors import AtdataError, ConfigurationError, InvalidRecordError
 from atdata_core.shard import Shard
 from atdata_core.sources import expand
@@ -65,6 +65,8 @@ def dataset_record(
     record |= {"description": entry.description} if entry.description else {}
     record |= {"tags": list(entry.tags)} if entry.tags else {}
     record |= {"license": entry.license} if entry.license else {}
+    if entry.derived_from:
+        record["derivedFrom"] = [link.to_json() for link in entry.derived_from]
     if names.is_public:
         record |= {"metadata": metadata_bytes(entry.metadata)} if entry.metadata else {}
         record |= _size(entry)
@@ -172,6 +174,7 @@ def parse_dataset(record: Record, manifest: bytes | None = None) -> DatasetEntry
             record_cid=record.cid,
             previous=(record.get("previous") or {}).get("uri"),
             created_at=optional_text(record, "createdAt"),
+            derived_from=tuple(map(_parse_link, record.get("derivedFrom") or ())),
             unreadable=unreadable,
         )
     except (KeyError, TypeError, AttributeError) as error:
@@ -187,6 +190,10 @@ def parse_dataset(record: Record, manifest: bytes | None = None) -> DatasetEntry
             got=str(entry.cid),
         )
     return entry
+
+
+def _parse_link(body: Mapping[str, Any]) -> StrongRef:
+    return StrongRef(str(AtUri.parse(str(body["uri"]))), str(body["cid"]))
 
 
 def _unreadable(record: Record, manifest: bytes | None) -> str | None:
