@@ -18,7 +18,7 @@ needs them.
 from atdata_core import atmosphere, errors
 from atdata_core.batch import SampleBatch
 from atdata_core.dataset import Dataset
-from atdata_core.entry import DatasetEntry
+from atdata_core.entry import DatasetEntry, StrongRef
 from atdata_core.errors import AtdataError
 from atdata_core.fieldtypes import Shape
 from atdata_core.indexes import AbstractIndex, AtmosphereIndex, FileIndex, LocalIndex
@@ -60,6 +60,7 @@ __all__ = [
     "Schema",
     "Shape",
     "Shard",
+    "StrongRef",
     "atmosphere",
     "errors",
     "load_dataset",

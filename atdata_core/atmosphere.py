@@ -1,6 +1,7 @@
 """Publishing and discovering datasets on the AT Protocol: the names for users, in one place."""
 
 from atdata_core.atproto.client import AtmosphereClient, Record
+from atdata_core.atproto.records import CodeReference, LensDescription
 from atdata_core.atproto.uri import AtUri
 from atdata_core.indexes.atmosphere import AtmosphereIndex
 from atdata_core.publishing import (
@@ -8,6 +9,8 @@ from atdata_core.publishing import (
     DatasetPublisher,
     LabelLoader,
     LabelPublisher,
+    LensLoader,
+    LensPublisher,
     SchemaLoader,
     SchemaPublisher,
 )
@@ -18,10 +21,14 @@ __all__ = [
     "AtmosphereClient",
     "AtmosphereIndex",
     "BlobSource",
+    "CodeReference",
     "DatasetLoader",
     "DatasetPublisher",
     "LabelLoader",
     "LabelPublisher",
+    "LensDescription",
+    "LensLoader",
+    "LensPublisher",
     "PDSBlobStore",
     "Record",
     "SchemaLoader",

@@ -17,7 +17,7 @@ from typing import Any, cast
 
 import cbrrr
 
-from atdata_core.errors import InvalidUriError
+from atdata_core.errors import InvalidRecordError, InvalidUriError
 
 _RAW = b"\x01\x55\x12\x20"
 _DAG_CBOR = b"\x01\x71\x12\x20"
@@ -59,6 +59,18 @@ def dag_cbor(value: Mapping[str, Any]) -> bytes:
         return bytes(cbrrr.encode_dag_cbor(cast("Any", value), atjson_mode=True))
     except ValueError as error:
         raise InvalidUriError(f"structure can't be encoded as DAG-CBOR: {error}") from error
+
+
+def parse_dag_cbor(data: bytes) -> Any:
+    """What canonical DAG-CBOR holds, in the form that `dag_cbor` takes.
+
+    Raises:
+        InvalidRecordError: It is not DAG-CBOR, not canonical, or holds a float.
+    """
+    try:
+        return cbrrr.decode_dag_cbor(data, atjson_mode=True)
+    except (ValueError, RecursionError) as error:
+        raise InvalidRecordError(f"bytes are not canonical DAG-CBOR: {error}") from error
 
 
 def dag_cbor_cid(value: Mapping[str, Any]) -> str:

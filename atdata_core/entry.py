@@ -5,8 +5,38 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from atdata_core.cid import dataset_cid
+from atdata_core.cid import check_cid, dataset_cid
+from atdata_core.errors import InvalidUriError
 from atdata_core.shard import Shard
+
+
+@dataclass(frozen=True)
+class StrongRef:
+    """A record at the very content that it had (com.atproto.repo.strongRef).
+
+    Args:
+        uri: Its AT URI.
+        cid: Its CID.
+
+    Raises:
+        InvalidUriError: One of the two is not what it should be.
+    """
+
+    uri: str
+    cid: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.uri, str) or not self.uri.startswith("at://"):
+            raise InvalidUriError(
+                "text is not an AT URI", expected="at://…", got=repr(self.uri)[:120]
+            )
+        if not isinstance(self.cid, str):
+            raise InvalidUriError("CID is not text", where=self.uri, got=repr(self.cid)[:120])
+        check_cid(self.cid)
+
+    def to_json(self) -> dict[str, str]:
+        """The link as records hold it."""
+        return {"uri": self.uri, "cid": self.cid}
 
 
 @dataclass(frozen=True)
@@ -28,6 +58,7 @@ class DatasetEntry:
         record_cid: The CID of that record.
         previous: What the name stood for before: the content CID of the entry replaced.
         created_at: When it was written, ISO 8601 in UTC.
+        derived_from: The records that it was made from, at the content that was used.
         unreadable: Why the dataset can't be opened, if its record keeps it in a way not known here.
     """
 
@@ -43,6 +74,7 @@ class DatasetEntry:
     record_cid: str | None = None
     previous: str | None = None
     created_at: str | None = None
+    derived_from: tuple[StrongRef, ...] = ()
     unreadable: str | None = None
 
     @property
@@ -70,6 +102,13 @@ class DatasetEntry:
         sizes = [shard.size for shard in self.shards if shard.size is not None]
         return sum(sizes) if len(sizes) == len(self.shards) else None
 
+    @property
+    def strong_ref(self) -> StrongRef | None:
+        """The link to its record, for others' `derived_from`; None while it isn't published."""
+        if self.uri is None or self.record_cid is None:
+            return None
+        return StrongRef(self.uri, self.record_cid)
+
     def replace(self, **changes: Any) -> "DatasetEntry":
         """The same entry with some fields other than they were."""
         return dataclasses.replace(self, **changes)
@@ -84,4 +123,5 @@ class DatasetEntry:
             and self.tags == other.tags
             and self.license == other.license
             and dict(self.metadata) == dict(other.metadata)
+            and self.derived_from == other.derived_from
         )

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from atdata_core.atproto.client import AtmosphereClient
 from atdata_core.entry import DatasetEntry
 from atdata_core.indexes.atmosphere import AtmosphereIndex
-from atdata_core.indexes.base import AbstractIndex, Insertion
+from atdata_core.indexes.base import AbstractIndex
+from atdata_core.indexes.insertion import Insertion
 from atdata_core.stores.base import AbstractDataStore, Progress
 
 
@@ -19,10 +20,12 @@ def promote_to_atmosphere(
     description: str | None = None,
     tags: Sequence[str] | None = None,
     license: str | None = None,  # noqa: A002 - the record's own word
+    allow_private: bool = False,
 ) -> str:
     """Publishes a dataset that an index lists, with its schema.
 
-    Shards are copied by their CIDs and not decoded. What is published already is found again.
+    Shards are copied by their CIDs and not decoded. What is published already is found again. What
+    the dataset was made from (`derived_from`) is said in the record too.
 
     Args:
         entry: The dataset.
@@ -34,11 +37,16 @@ def promote_to_atmosphere(
         description: By default the entry's.
         tags: By default the entry's.
         license: By default the entry's.
+        allow_private: Whether the record may name servers that only this network reaches.
 
     Returns:
         The AT URI of the record.
+
+    Raises:
+        ConfigurationError: The shards would lie where others can't open them: on this machine, or
+            on a server with no public address. Nothing was copied or published.
     """
-    target = AtmosphereIndex(client, data_store=data_store)
+    target = AtmosphereIndex(client, data_store=data_store, allow_private=allow_private)
     record = target.insert_dataset(
         index.open_dataset(entry),
         name=name or entry.name,

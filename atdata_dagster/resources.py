@@ -178,6 +178,10 @@ class AtmosphereResource(LayerResource):
         description="blobs: shards are uploaded to the PDS. urls: the record holds the addresses "
         "that the shards have in the layer before, which others must be able to open.",
     )
+    allow_private: bool = Field(
+        default=False,
+        description="Whether records may name servers that only this network reaches.",
+    )
 
     @property
     def layer(self) -> Layer:
@@ -207,7 +211,7 @@ class AtmosphereResource(LayerResource):
         """An `AtmosphereIndex`, with a `PDSBlobStore` unless `storage` is ``urls``."""
         client = self.get_client()
         store = PDSBlobStore(client) if self.storage == "blobs" else None
-        return AtmosphereIndex(client, data_store=store)
+        return AtmosphereIndex(client, data_store=store, allow_private=self.allow_private)
 
     def uri_of(self, entry: DatasetEntry) -> str:
         """The record's AT URI."""

@@ -378,8 +378,13 @@ class AtmosphereClient:
         url = f"{resolve_did(check_did(did)).pds}/xrpc/com.atproto.sync.getBlob"
         return open_stream(url, {"did": did, "cid": cid})
 
-    def get_blob(self, did: str, cid: str) -> bytes:
+    def get_blob(self, did: str, cid: str, size: int | None = None) -> bytes:
         """A blob of anybody's, whole and verified.
+
+        Args:
+            did: Whose it is.
+            cid: Its CID.
+            size: Its length, where a record tells it; no more than that is read.
 
         Raises:
             NotFoundError: The PDS has no such blob (any more).
@@ -388,7 +393,7 @@ class AtmosphereClient:
         from hashlib import sha256
 
         with self.open_blob(did, cid) as stream:
-            data = stream.read()
+            data = stream.read(-1 if size is None else size + 1)
         if sha256(data).digest() != cid_to_digest(cid):
             raise IntegrityError("blob's bytes are not those of its CID", where=did, expected=cid)
         return data

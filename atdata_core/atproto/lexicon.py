@@ -8,6 +8,7 @@ import base64
 import binascii
 import functools
 import json
+import reprlib
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any
@@ -358,7 +359,11 @@ def _expect(condition: bool, what: str, where: str, expected: str, got: Any) -> 
 
 
 def _wrong(message: str, where: str, expected: str, got: Any) -> InvalidRecordError:
-    text = f"{got:,}" if type(got) is int else ascii(got)
+    if isinstance(got, (dict, list)):
+        # Only the outside: a stranger's may be deeper than Python can show.
+        text = ascii(reprlib.repr(got))[1:-1]
+    else:
+        text = f"{got:,}" if type(got) is int else ascii(got)
     return InvalidRecordError(
         message,
         where=where,

@@ -3,7 +3,7 @@
 from typing import Any
 
 from atdata_core.atproto.client import AtmosphereClient
-from atdata_core.atproto.records import DATASET_TYPES, SCHEMA_TYPES, parse_dataset, parse_schema
+from atdata_core.atproto.records import DATASET_TYPES, SCHEMA_TYPES, parse_schema
 from atdata_core.entry import DatasetEntry
 from atdata_core.errors import AtdataError, NotFoundError
 from atdata_core.indexes.base import AbstractIndex
@@ -16,10 +16,12 @@ from atdata_core.publishing import (
     SchemaPublisher,
 )
 from atdata_core.publishing.common import iter_types
+from atdata_core.publishing.manifests import read_dataset
 from atdata_core.schema import Schema
 from atdata_core.sources import DataSource
 from atdata_core.stores.base import AbstractDataStore, Progress
 from atdata_core.stores.pds import PDSBlobStore
+from atdata_core.stores.s3 import S3DataStore
 
 
 class AtmosphereIndex(AbstractIndex):
@@ -33,6 +35,7 @@ class AtmosphereIndex(AbstractIndex):
         client: The account, logged in for whatever writes.
         data_store: Where the shards of inserted datasets are put.
         namespace: In which namespace records are written; see `SchemaPublisher`.
+        allow_private: Whether records may name servers that only this network reaches.
     """
 
     def __init__(
@@ -41,10 +44,12 @@ class AtmosphereIndex(AbstractIndex):
         *,
         data_store: AbstractDataStore | None = None,
         namespace: str | None = None,
+        allow_private: bool = False,
     ) -> None:
         super().__init__(data_store)
         self.client = client
         self.namespace = namespace
+        self.allow_private = allow_private
 
     @property
     def moves_shards(self) -> bool:  # type: ignore[override]
@@ -76,14 +81,16 @@ class AtmosphereIndex(AbstractIndex):
             repo: DID or handle; by default the account's own.
         """
         found: dict[str, DatasetEntry] = {}
-        for record in iter_types(self.client, DATASET_TYPES, repo):
+        records = list(iter_types(self.client, DATASET_TYPES, repo))
+        for record in sorted(records, key=lambda r: str(r.get("createdAt")), reverse=True):
+            # An older record of a name is only read if the newer ones can't be.
+            if str(record.get("name")) in found:
+                continue
             try:
-                entry = parse_dataset(record)
+                entry = read_dataset(self.client, record)
             except AtdataError:
                 continue
-            known = found.get(entry.name)
-            if known is None or (entry.created_at or "") > (known.created_at or ""):
-                found[entry.name] = entry
+            found[entry.name] = entry
         return sorted(found.values(), key=lambda entry: entry.name)
 
     def load_schema(self, ref: str) -> Schema:
@@ -114,14 +121,29 @@ class AtmosphereIndex(AbstractIndex):
         return str(SchemaPublisher(self.client, namespace=self.namespace).publish(schema))
 
     def _find_equal(self, draft: DatasetEntry) -> DatasetEntry | None:
-        publisher = DatasetPublisher(self.client, namespace=self.namespace)
+        publisher = self._publisher()
         return publisher.find_blobs(draft) if self.moves_shards else publisher.find_external(draft)
 
     def _put_entry(self, draft: DatasetEntry, source: DataSource, moved: Progress) -> DatasetEntry:
-        publisher = DatasetPublisher(self.client, namespace=self.namespace)
+        publisher = self._publisher()
         if self.moves_shards:
             return publisher.publish_blobs(draft, source, moved)
-        return publisher.publish_external(draft)
+        return publisher.publish_external(draft, source=source)
+
+    def _check_place(self, source: DataSource | None) -> None:
+        # Before anything is copied or published: what isn't public stays where it is.
+        if self.moves_shards:
+            return
+        if self.data_store is not None:
+            bucket = ["s3://"] if isinstance(self.data_store, S3DataStore) else []
+            self._publisher().check_public(bucket, self.data_store)
+        elif source is not None:
+            self._publisher().check_public(source.list_shards(), source)
+
+    def _publisher(self) -> DatasetPublisher:
+        return DatasetPublisher(
+            self.client, namespace=self.namespace, allow_private=self.allow_private
+        )
 
     def __repr__(self) -> str:
         return f"AtmosphereIndex({self.client!r}, data_store={self.data_store!r})"

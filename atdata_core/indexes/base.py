@@ -3,14 +3,14 @@
 import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 from atdata_core.dataset import Dataset, listed_dataset
-from atdata_core.entry import DatasetEntry
+from atdata_core.entry import DatasetEntry, StrongRef
 from atdata_core.errors import ConfigurationError, ConflictError, SchemaError
 from atdata_core.evolution import next_version
 from atdata_core.indexes.codec import plain_metadata
+from atdata_core.indexes.insertion import Counter, Insertion
 from atdata_core.publishing import check_type, raw_source
 from atdata_core.schema import Schema
 from atdata_core.shard import DEFAULT_MAX_SAMPLES, DEFAULT_MAX_SHARD_BYTES, Shard
@@ -20,21 +20,6 @@ from atdata_core.stores.base import AbstractDataStore, Progress
 from atdata_core.stores.files import FileDataStore
 
 _TRIES = 20
-
-
-@dataclass(frozen=True)
-class Insertion:
-    """What inserting a dataset came to.
-
-    Args:
-        entry: The entry, new or found.
-        created: Whether it is new.
-        moved: The bytes that were moved to get there; 0 where everything was in place.
-    """
-
-    entry: DatasetEntry
-    created: bool
-    moved: int
 
 
 class AbstractIndex(ABC):
@@ -98,6 +83,13 @@ class AbstractIndex(ABC):
             draft: What it says.
             source: Where its shards can be read.
             moved: Told of shards, by an index that moves them itself.
+        """
+
+    def _check_place(self, source: DataSource | None) -> None:  # noqa: B027 - most take any
+        """Raises `ConfigurationError` if shards of this source can't be listed where they will lie.
+
+        Args:
+            source: Where they are read; None: they are written into `data_store`.
         """
 
     def close(self) -> None:
@@ -190,6 +182,7 @@ class AbstractIndex(ABC):
         tags: Sequence[str] | None = None,
         license: str | None = None,  # noqa: A002 - the record's own word
         metadata: Mapping[str, Any] | None = None,
+        derived_from: Sequence[StrongRef] | None = None,
         progress: Progress | None = None,
     ) -> DatasetEntry:
         """Lists a dataset, after copying its shards to `data_store`.
@@ -205,6 +198,7 @@ class AbstractIndex(ABC):
             tags: Words to find it by.
             license: An SPDX identifier.
             metadata: Whatever else belongs to it.
+            derived_from: The records that it was made from.
             progress: Told of each shard.
 
         Raises:
@@ -220,6 +214,7 @@ class AbstractIndex(ABC):
             tags=tags,
             license=license,
             metadata=metadata,
+            derived_from=derived_from,
             progress=progress,
         )
         return insertion.entry
@@ -234,6 +229,7 @@ class AbstractIndex(ABC):
         tags: Sequence[str] | None = None,
         license: str | None = None,  # noqa: A002
         metadata: Mapping[str, Any] | None = None,
+        derived_from: Sequence[StrongRef] | None = None,
         progress: Progress | None = None,
     ) -> Insertion:
         """Does what `insert_dataset` does, and tells what had to be done for it."""
@@ -246,8 +242,11 @@ class AbstractIndex(ABC):
                 tags=tags or (),
                 license=license,
                 metadata=metadata,
+                derived_from=derived_from or (),
                 progress=progress,
             )
+        source = raw_source(ds)
+        self._check_place(source)
         known = ds.entry or DatasetEntry(name, "", ())
         ref, schema_cid = self._registered(ds.schema, schema_ref, keep_version=ds.entry is not None)
         draft = DatasetEntry(
@@ -259,9 +258,9 @@ class AbstractIndex(ABC):
             tags=known.tags if tags is None else tuple(tags),
             license=known.license if license is None else license,
             metadata=known.metadata if metadata is None else plain_metadata(metadata),
+            derived_from=known.derived_from if derived_from is None else tuple(derived_from),
         )
-        count = _Counter(progress)
-        source = raw_source(ds)
+        count = Counter(progress)
         if self.data_store is not None and not self.moves_shards:
             found = self._find_equal(draft)
             if found is not None:
@@ -276,7 +275,7 @@ class AbstractIndex(ABC):
         samples = ds.ordered()
         return self.write_samples(samples, name=name, sample_type=ds.sample_type, **said)
 
-    def _list(self, draft: DatasetEntry, source: DataSource, count: "_Counter") -> Insertion:
+    def _list(self, draft: DatasetEntry, source: DataSource, count: "Counter") -> Insertion:
         found = self._find_equal(draft)
         if found is not None:
             return Insertion(found, created=False, moved=count.moved)
@@ -293,6 +292,7 @@ class AbstractIndex(ABC):
         tags: Sequence[str] = (),
         license: str | None = None,  # noqa: A002
         metadata: Mapping[str, Any] | None = None,
+        derived_from: Sequence[StrongRef] = (),
         max_samples: int = DEFAULT_MAX_SAMPLES,
         max_bytes: int | None = None,
         progress: Progress | None = None,
@@ -308,6 +308,7 @@ class AbstractIndex(ABC):
             tags: See `insert_dataset`.
             license: See `insert_dataset`.
             metadata: See `insert_dataset`.
+            derived_from: See `insert_dataset`.
             max_samples: The most samples in a shard.
             max_bytes: The most bytes in a shard; by default 25 MB, or what the store takes.
             progress: Told of each shard.
@@ -318,7 +319,8 @@ class AbstractIndex(ABC):
         """
         if self.data_store is None:
             raise ConfigurationError("index has no data_store to write to", where=repr(self))
-        count = _Counter(progress)
+        self._check_place(None)
+        count = Counter(progress)
         plain = plain_metadata(metadata or {})
         ref, schema_cid = self._registered(Schema.of(sample_type), schema_ref)
         limit = self.data_store.max_shard_bytes
@@ -329,7 +331,7 @@ class AbstractIndex(ABC):
             if self.moves_shards:
                 # Its blobs can't be read back before their record is written, so the shards are
                 # put together on this machine.
-                store, told = FileDataStore(stack.enter_context(store.scratch())), _Counter(None)
+                store, told = FileDataStore(stack.enter_context(store.scratch())), Counter(None)
             shards = store.write_samples(
                 samples,
                 prefix=name,
@@ -347,6 +349,7 @@ class AbstractIndex(ABC):
                 tags=tuple(tags),
                 license=license,
                 metadata=plain,
+                derived_from=tuple(derived_from),
             )
             return self._list(draft, store.create_source(draft.data_urls), count)
 
@@ -391,17 +394,3 @@ class AbstractIndex(ABC):
                 got=str(registered),
             )
         return ref, registered.cid
-
-
-class _Counter:
-    """Passes progress on, and counts the bytes that were moved."""
-
-    def __init__(self, progress: Progress | None) -> None:
-        self._progress = progress
-        self.moved = 0
-
-    def __call__(self, shard: Shard, moved: bool) -> None:
-        if moved:
-            self.moved += shard.size or 0
-        if self._progress is not None:
-            self._progress(shard, moved)

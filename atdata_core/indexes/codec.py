@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from atdata_core.entry import DatasetEntry
-from atdata_core.errors import InvalidRecordError, NotFoundError
+from atdata_core.entry import DatasetEntry, StrongRef
+from atdata_core.errors import InvalidRecordError, InvalidUriError, NotFoundError
 from atdata_core.shard import Shard
 
 _SCHEMA_REF = "atdata://local/schema/"
@@ -75,6 +75,7 @@ def entry_to_json(entry: DatasetEntry) -> dict[str, Any]:
         "tags": list(entry.tags),
         "license": entry.license,
         "metadata": dict(entry.metadata),
+        "derived_from": [link.to_json() for link in entry.derived_from],
         "previous": entry.previous,
         "created_at": entry.created_at,
     }
@@ -96,9 +97,14 @@ def entry_from_json(body: Mapping[str, Any], where: str) -> DatasetEntry:
             tags=tuple(body.get("tags", ())),
             license=body.get("license"),
             metadata=dict(body.get("metadata", {})),
+            derived_from=tuple(
+                StrongRef(link["uri"], link["cid"]) for link in body.get("derived_from", ())
+            ),
             previous=body.get("previous"),
             created_at=body.get("created_at"),
         )
+    except InvalidUriError as error:
+        raise InvalidRecordError(f"entry is malformed: {error}", where=where) from error
     except (KeyError, TypeError, AttributeError) as error:
         raise InvalidRecordError(f"entry is incomplete: {error!r}", where=where) from error
 

@@ -1,4 +1,4 @@
-"""What publishing schemas, datasets and labels has in common."""
+"""What publishing records of all types has in common."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -7,7 +7,7 @@ from atdata_core.atproto.client import AtmosphereClient, Record
 from atdata_core.atproto.lexicon import validate_record
 from atdata_core.atproto.records import record_key
 from atdata_core.atproto.uri import AtUri
-from atdata_core.errors import ConfigurationError, ConflictError
+from atdata_core.errors import ConflictError
 
 
 def create_once(
@@ -55,15 +55,3 @@ def iter_types(
         for record in client.iter_records(collection, repo=repo, limit=rest):
             count += 1
             yield record
-
-
-def check_public(urls: Sequence[str]) -> None:
-    """Raises `ConfigurationError` for an address that is of no use to others."""
-    for url in urls:
-        if url.partition("://")[0] not in ("https", "s3"):
-            raise ConfigurationError(
-                "address is of no use to others and must not stand in a public record",
-                expected="https:// or s3://",
-                got=repr(url),
-                remedy="Publish with data_store=PDSBlobStore(client), or copy the shards to S3",
-            )

@@ -1,7 +1,8 @@
-"""Datasets as records: writing the account's own, reading anybody's.
+"""Datasets as records: writing the account's own.
 
 A record's key is made of its content, so publishing the same thing twice finds the record that is
-there. Blobs are uploaded first, the record that names them is written last.
+there. Blobs are uploaded first, the record that names them is written last. Shards too many for a
+record are listed in a blob of their own, a manifest.
 """
 
 import logging
@@ -10,27 +11,27 @@ from typing import Any
 
 from atdata_core.atproto.client import AtmosphereClient, Record
 from atdata_core.atproto.records import (
-    DATASET_TYPES,
+    MAX_RECORD_BYTES,
+    Manifest,
+    blob_manifest,
     blob_storage,
-    blobs_of,
-    dataset_record,
     external_storage,
     names_of,
-    parse_dataset,
     record_key,
-    storage_type,
+    url_manifest,
 )
 from atdata_core.atproto.uri import AtUri
 from atdata_core.cid import raw_cid
-from atdata_core.dataset import Dataset, listed_dataset
-from atdata_core.entry import DatasetEntry
-from atdata_core.errors import ConfigurationError, InvalidRecordError, NotFoundError, SchemaError
-from atdata_core.publishing.common import check_public, create_once, iter_types
-from atdata_core.publishing.schemas import SchemaLoader, SchemaPublisher, check_type
+from atdata_core.dataset import Dataset
+from atdata_core.entry import DatasetEntry, StrongRef
+from atdata_core.errors import NotFoundError
+from atdata_core.publishing.addresses import check_public, endpoint_of
+from atdata_core.publishing.common import create_once
+from atdata_core.publishing.manifests import Draft, draft_record, read_dataset, send_manifest
+from atdata_core.publishing.schemas import SchemaLoader, SchemaPublisher
 from atdata_core.shard import Shard
-from atdata_core.sources import DataSource, VerifiedSource
-from atdata_core.stores import open_source
-from atdata_core.stores.base import Progress
+from atdata_core.sources import DataSource, VerifiedSource, expand
+from atdata_core.stores.base import AbstractDataStore, Progress
 from atdata_core.stores.pds import SHARD_MIME_TYPE, PDSBlobStore
 
 _log = logging.getLogger(__name__)
@@ -42,11 +43,23 @@ class DatasetPublisher:
     Args:
         client: The account, logged in.
         namespace: In which namespace records are written; see `SchemaPublisher`.
+        max_record_bytes: The size of the largest record to write. A list of shards that would make
+            it larger goes into a blob.
+        allow_private: Whether records may name servers that only this network reaches.
     """
 
-    def __init__(self, client: AtmosphereClient, *, namespace: str | None = None) -> None:
+    def __init__(
+        self,
+        client: AtmosphereClient,
+        *,
+        namespace: str | None = None,
+        max_record_bytes: int = MAX_RECORD_BYTES,
+        allow_private: bool = False,
+    ) -> None:
         self._client = client
         self._names = names_of(namespace)
+        self._max_bytes = max_record_bytes
+        self._allow_private = allow_private
 
     def publish(
         self,
@@ -57,6 +70,7 @@ class DatasetPublisher:
         description: str | None = None,
         tags: Sequence[str] = (),
         license: str | None = None,  # noqa: A002 - the record's own word
+        derived_from: Sequence[StrongRef] = (),
         schema_version: str = "1.0.0",
         rkey: str | None = None,
     ) -> AtUri:
@@ -65,9 +79,11 @@ class DatasetPublisher:
         The schema is published too, unless `schema_uri` names its record.
 
         Raises:
-            ConfigurationError: A shard lies on this machine; `AtmosphereIndex` with a
-                `PDSBlobStore` uploads such.
+            ConfigurationError: A shard lies on this machine, or on a server that others don't
+                reach; `AtmosphereIndex` with a `PDSBlobStore` uploads such.
         """
+        source = raw_source(dataset)
+        self.check_public(source.list_shards(), source)
         uri = schema_uri or SchemaPublisher(self._client, namespace=self._names.namespace).publish(
             dataset.sample_type, version=schema_version
         )
@@ -79,8 +95,9 @@ class DatasetPublisher:
             description=description,
             tags=tuple(tags),
             license=license,
+            derived_from=tuple(derived_from),
         )
-        return AtUri.parse(str(self.publish_external(entry, rkey=rkey).uri))
+        return AtUri.parse(str(self.publish_external(entry, rkey=rkey, source=source).uri))
 
     def publish_with_urls(
         self,
@@ -92,6 +109,7 @@ class DatasetPublisher:
         tags: Sequence[str] = (),
         license: str | None = None,  # noqa: A002
         metadata: Mapping[str, Any] | None = None,
+        derived_from: Sequence[StrongRef] = (),
         rkey: str | None = None,
     ) -> AtUri:
         """The record of a dataset that lies at these addresses; nobody looks whether it does.
@@ -104,6 +122,7 @@ class DatasetPublisher:
             tags: Words to find it by.
             license: An SPDX identifier.
             metadata: Whatever else belongs to it.
+            derived_from: The records that it was made from.
             rkey: The record's key; by default one made of the content.
         """
         entry = DatasetEntry(
@@ -114,12 +133,12 @@ class DatasetPublisher:
             tags=tuple(tags),
             license=license,
             metadata=metadata or {},
+            derived_from=tuple(derived_from),
         )
-        check_public(urls)
-        record = dataset_record(
-            entry, external_storage(urls, (), self._names), self._cid_of(schema_uri), self._names
-        )
-        return create_once(self._client, self._names.dataset, record, rkey)
+        self.check_public(urls)
+        draft = self._external_draft(entry, urls)
+        self._send_manifest(draft)
+        return create_once(self._client, self._names.dataset, draft.record, rkey)
 
     def publish_with_blobs(
         self,
@@ -131,13 +150,12 @@ class DatasetPublisher:
         tags: Sequence[str] = (),
         license: str | None = None,  # noqa: A002
         metadata: Mapping[str, Any] | None = None,
+        derived_from: Sequence[StrongRef] = (),
         mime_type: str = SHARD_MIME_TYPE,
         rkey: str | None = None,
     ) -> AtUri:
         """The record of a dataset whose shards are given as bytes and uploaded as blobs."""
         shards = tuple(Shard("", raw_cid(blob), len(blob)) for blob in blobs)
-        for blob, shard in zip(blobs, shards, strict=True):
-            self._client.upload_blob(blob, mime_type, cid=shard.cid)
         entry = DatasetEntry(
             name=name,
             schema_ref=schema_uri,
@@ -147,18 +165,27 @@ class DatasetPublisher:
             tags=tuple(tags),
             license=license,
             metadata=metadata or {},
+            derived_from=tuple(derived_from),
         )
-        storage = blob_storage(shards, mime_type, self._names)
-        record = dataset_record(entry, storage, self._cid_of(schema_uri), self._names)
-        return create_once(self._client, self._names.dataset, record, rkey)
+        draft = self._blob_draft(entry, mime_type)
+
+        def send(span: slice) -> None:
+            for blob, shard in zip(blobs[span], shards[span], strict=True):
+                self._client.upload_blob(blob, mime_type, cid=shard.cid)
+
+        if draft.manifest is None:
+            send(slice(None))
+        else:
+            send_manifest(self._client, draft.manifest, send)
+        return create_once(self._client, self._names.dataset, draft.record, rkey)
 
     def find_blobs(self, entry: DatasetEntry) -> DatasetEntry | None:
         """What the name stands for, if it says what `entry` says, in blobs of this account."""
-        return _current(self._history(entry.name), self._blob_record(entry))
+        return self._current(entry.name, self._blob_draft(entry))
 
     def find_external(self, entry: DatasetEntry) -> DatasetEntry | None:
         """What the name stands for, if it says what `entry` says, at the same addresses."""
-        return _current(self._history(entry.name), self._external_record(entry))
+        return self._current(entry.name, self._external_draft(entry, entry.data_urls))
 
     def publish_blobs(
         self, entry: DatasetEntry, source: DataSource, progress: Progress | None = None
@@ -176,40 +203,108 @@ class DatasetPublisher:
             TooLargeError: A shard is larger than the PDS takes; nothing was uploaded.
             IntegrityError: A shard's bytes aren't those of its CID.
         """
-        record = self._blob_record(entry)
+        draft = self._blob_draft(entry)
         store = PDSBlobStore(self._client)
+
+        def send(span: slice) -> None:
+            store.copy_shards(source, entry.shards[span], prefix=entry.name, progress=progress)
+
+        def skip(span: slice) -> None:
+            for shard in map(store.placed, entry.shards[span]):
+                if progress is not None:
+                    progress(shard, False)
+
         for attempt in range(2):
-            store.copy_shards(source, entry.shards, prefix=entry.name, progress=progress)
             try:
-                uri = self._create_next(record)
+                if draft.manifest is None:
+                    send(slice(None))
+                else:
+                    send_manifest(self._client, draft.manifest, send, skip)
+                uri = self._create_next(draft.record)
                 break
             except NotFoundError:
                 if attempt:
                     raise
                 _log.warning("%s: the PDS dropped blobs before their record came", entry.name)
-        return parse_dataset(self._client.get_record(uri))
+        return read_dataset(self._client, self._client.get_record(uri))
 
-    def publish_external(self, entry: DatasetEntry, rkey: str | None = None) -> DatasetEntry:
-        """Writes the record of an entry whose shards lie at public addresses."""
-        check_public(entry.data_urls)
-        record = self._external_record(entry)
-        found = _current(self._history(entry.name), record) if rkey is None else None
+    def publish_external(
+        self, entry: DatasetEntry, rkey: str | None = None, source: DataSource | None = None
+    ) -> DatasetEntry:
+        """Writes the record of an entry whose shards lie at public addresses.
+
+        Args:
+            entry: What the record says.
+            rkey: The record's key; by default one made of the content.
+            source: Where the shards are read, which tells what server ``s3://`` stands for.
+
+        Raises:
+            ConfigurationError: An address is of no use to others.
+        """
+        self.check_public(entry.data_urls, source)
+        draft = self._external_draft(entry, entry.data_urls)
+        found = self._current(entry.name, draft) if rkey is None else None
         if found is not None:
             return found
-        return parse_dataset(self._client.get_record(self._create_next(record, rkey)))
+        self._send_manifest(draft)
+        uri = self._create_next(draft.record, rkey)
+        return read_dataset(self._client, self._client.get_record(uri))
 
-    def _blob_record(self, entry: DatasetEntry) -> dict[str, Any]:
+    def check_public(
+        self, urls: Sequence[str], place: DataSource | AbstractDataStore | None = None
+    ) -> None:
+        """Raises `ConfigurationError` for addresses of no use to others.
+
+        Args:
+            urls: The addresses of shards.
+            place: Where they are read or put, which tells what server ``s3://`` stands for.
+        """
+        check_public(
+            urls,
+            None if place is None or self._allow_private else endpoint_of(place),
+            pds=self._client.base_url,
+            allow_private=self._allow_private,
+        )
+
+    def _blob_draft(self, entry: DatasetEntry, mime_type: str = SHARD_MIME_TYPE) -> Draft:
         for shard in entry.shards:
             if shard.size is not None and shard.size > self._client.max_blob_bytes:
                 raise self._client.too_large(shard.size, f"{entry.name}, shard {shard.url}")
         store = PDSBlobStore(self._client)
         placed = entry.replace(shards=tuple(map(store.placed, entry.shards)))
-        storage = blob_storage(placed.shards, SHARD_MIME_TYPE, self._names)
-        return dataset_record(placed, storage, self._cid_of(entry.schema_ref), self._names)
+        return draft_record(
+            placed,
+            blob_storage(placed.shards, mime_type, self._names),
+            self._cid_of(entry.schema_ref),
+            self._names,
+            max_bytes=self._max_bytes,
+            spill=lambda: blob_manifest(placed.shards, mime_type, self._client.did, self._names),
+        )
 
-    def _external_record(self, entry: DatasetEntry) -> dict[str, Any]:
-        storage = external_storage(entry.data_urls, entry.shards, self._names)
-        return dataset_record(entry, storage, self._cid_of(entry.schema_ref), self._names)
+    def _external_draft(self, entry: DatasetEntry, urls: Sequence[str]) -> Draft:
+        def spill() -> Manifest:
+            # Braces are a way to write less, which the list doesn't need.
+            shards = entry.shards or [Shard(url) for text in urls for url in expand(text)]
+            return url_manifest(shards, self._names)
+
+        return draft_record(
+            entry,
+            external_storage(urls, entry.shards, self._names),
+            self._cid_of(entry.schema_ref),
+            self._names,
+            max_bytes=self._max_bytes,
+            spill=spill,
+        )
+
+    def _send_manifest(self, draft: Draft) -> None:
+        if draft.manifest is not None:
+            send_manifest(self._client, draft.manifest, lambda _span: None)
+
+    def _current(self, name: str, draft: Draft) -> DatasetEntry | None:
+        history = self._history(name)
+        if history and record_key(history[0]) == record_key(draft.record):
+            return read_dataset(self._client, history[0])
+        return None
 
     def _history(self, name: str) -> list[Record]:
         """The account's records of a name, newest first. Their keys tell nothing of their age."""
@@ -230,90 +325,7 @@ class DatasetPublisher:
         return SchemaLoader(self._client).get(schema_uri).cid
 
 
-class DatasetLoader:
-    """Reads dataset records, the account's own and others'.
-
-    Args:
-        client: For the account whose records `list_all` lists by default.
-    """
-
-    def __init__(self, client: AtmosphereClient) -> None:
-        self._client = client
-
-    def get(self, uri: str | AtUri) -> Record:
-        """The record at an AT URI: a dict, with `uri` and `cid` beside its fields."""
-        record = self._client.get_record(uri)
-        parse_dataset(record)
-        return record
-
-    def entry(self, uri: str | AtUri) -> DatasetEntry:
-        """The dataset that the record at an AT URI describes."""
-        return parse_dataset(self._client.get_record(uri))
-
-    def list_all(self, repo: str | None = None, limit: int | None = 100) -> list[Record]:
-        """An account's dataset records, newest key first."""
-        return list(iter_types(self._client, DATASET_TYPES, repo, limit))
-
-    def get_storage_type(self, uri: str | AtUri) -> str:
-        """``blobs`` or ``external``."""
-        return storage_type(self.get(uri))
-
-    def get_urls(self, uri: str | AtUri) -> list[str]:
-        """The addresses of a dataset's shards, in order."""
-        return self.entry(uri).data_urls
-
-    def get_blobs(self, uri: str | AtUri) -> list[dict[str, Any]]:
-        """The blob objects of a dataset's shards, in order; `ConfigurationError` if it has none."""
-        record = self.get(uri)
-        if storage_type(record) != "blobs":
-            raise ConfigurationError("dataset's shards are no blobs", where=str(uri))
-        return blobs_of(record)
-
-    def get_blob_urls(self, uri: str | AtUri) -> list[str]:
-        """The addresses under which anybody can fetch a dataset's blobs with HTTP, in order."""
-        self.get_blobs(uri)
-        store = PDSBlobStore(self._client)
-        return [store.read_url(url) for url in self.get_urls(uri)]
-
-    def get_metadata(self, uri: str | AtUri) -> dict[str, Any]:
-        """What else belongs to a dataset."""
-        return dict(self.entry(uri).metadata)
-
-    def to_dataset(self, uri: str | AtUri, sample_type: type | None = None) -> Dataset[Any]:
-        """The dataset at an AT URI, every shard verified before a sample of it is handed out.
-
-        Args:
-            uri: The record's address.
-            sample_type: The type to read into; by default one built from the schema's record.
-
-        Raises:
-            SchemaError: `sample_type` is not what the dataset's schema says.
-        """
-        record = self._client.get_record(uri)
-        entry = parse_dataset(record)
-        if entry.unreadable:
-            raise InvalidRecordError(f"dataset can't be opened: {entry.unreadable}", where=str(uri))
-        # The strongRef holds the schema to what it was when the dataset was published.
-        pinned = record.get("schema") or {}
-        schema = SchemaLoader(self._client).load(entry.schema_ref, pinned.get("cid"))
-        if entry.schema_cid not in (None, schema.cid):
-            raise SchemaError(
-                "schema record describes another type than the dataset's",
-                where=entry.schema_ref,
-                expected=entry.schema_cid,
-                got=schema.cid,
-            )
-        found = check_type(schema, sample_type, str(uri))
-        return listed_dataset(entry, schema, open_source(entry.data_urls), found)
-
-
 def raw_source(dataset: Dataset[Any]) -> DataSource:
     """Where a dataset's bytes come from, unverified: for copying, which verifies on arrival."""
     source = dataset.source
     return source.source if isinstance(source, VerifiedSource) else source
-
-
-def _current(history: Sequence[Record], record: Mapping[str, Any]) -> DatasetEntry | None:
-    if history and record_key(history[0]) == record_key(record):
-        return parse_dataset(history[0])
-    return None

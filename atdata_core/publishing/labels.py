@@ -8,7 +8,7 @@ from atdata_core.atproto.records.common import now
 from atdata_core.atproto.uri import AtUri
 from atdata_core.errors import NotFoundError, SchemaError
 from atdata_core.publishing.common import create_once, iter_types
-from atdata_core.publishing.datasets import DatasetLoader
+from atdata_core.publishing.reading import DatasetLoader
 from atdata_core.schema import check_version
 
 

@@ -73,6 +73,12 @@ class S3DataStore(AbstractDataStore):
         """The server, or None for Amazon's."""
         return self._options.get("endpoint_url")
 
+    @property
+    def server_url(self) -> str:
+        """The server that is asked, wherever its address was set; no request is made for it."""
+        with _translated(f"s3://{self.bucket}"):
+            return str(self.client.meta.endpoint_url)
+
     def find_shard(self, shard: Shard, prefix: str) -> Shard | None:
         """The object of this CID, if it has the size that it must have."""
         key = self._key(shard, prefix)
@@ -165,7 +171,7 @@ class S3Source(BaseSource):
     def __init__(self, urls: Sequence[str], store: S3DataStore | None = None) -> None:
         self._urls = list(urls)
         first = self._urls[0] if self._urls else "s3://none/"
-        self._store = store or S3DataStore(bucket=split_s3_url(first)[0])
+        self.store = store or S3DataStore(bucket=split_s3_url(first)[0])
 
     def list_shards(self) -> list[str]:
         """The addresses, in order."""
@@ -173,7 +179,7 @@ class S3Source(BaseSource):
 
     def open_shard(self, shard_id: str) -> IO[bytes]:
         """The object at an address; raises `NotFoundError` if there is none."""
-        return self._store.open_object(shard_id)
+        return self.store.open_object(shard_id)
 
     def __repr__(self) -> str:
         return f"S3Source({len(self._urls)} shards)"

@@ -27,10 +27,12 @@ from atdata_core import (
     S3DataStore,
     Schema,
     Shard,
+    StrongRef,
     promote_to_atmosphere,
 )
 from atdata_core.atmosphere import AtmosphereClient, SchemaLoader
-from atdata_core.atproto.records import DATASET_TYPES, SCHEMA_TYPES
+from atdata_core.atproto.records import DATASET_TYPES, NAMESPACES, SCHEMA_TYPES
+from atdata_core.cid import dag_cbor_cid
 from atdata_core.errors import (
     ConfigurationError,
     ConflictError,
@@ -552,6 +554,84 @@ def test_promotion_between_all_layers_keeps_content_and_words(request, origin, t
     again = promote(entry, there.index, here.index)
     assert (again.created, again.moved, again.entry) == (False, 0, done.entry)
     assert here.state() == before
+
+
+LINKS = tuple(
+    StrongRef(f"at://did:plc:{'a' * 24}/{DATASET_TYPE}/{key}", dag_cbor_cid({"key": key}))
+    for key in ("z", "a")
+)
+
+
+def test_what_a_dataset_was_made_from_is_kept_in_order(layer, dataset):
+    def insert(links=LINKS):
+        return layer.index.insert(dataset, name="digits", derived_from=links)
+
+    first = insert()
+    assert first.entry.derived_from == LINKS
+    assert layer.index.get_dataset("digits") == first.entry
+    assert [entry.derived_from for entry in layer.index.list_datasets()] == [LINKS]
+    body = layer.named("digits")[1]
+    told = body.get("derivedFrom") or body.get("derived_from")
+    assert told == [{"uri": link.uri, "cid": link.cid} for link in LINKS]
+    before = layer.state()
+    again = insert()
+    assert (again.created, again.entry) == (False, first.entry)
+    assert layer.state() == before
+    other = insert(LINKS[:1])
+    assert (other.created, other.entry.derived_from) == (True, LINKS[:1])
+    assert other.entry.cid == first.entry.cid
+    plain = layer.index.insert(dataset, name="plain")
+    assert plain.entry.derived_from == ()
+    assert not layer.named("plain")[1].keys() & {"derivedFrom", "derived_from"}
+
+
+def test_samples_are_written_with_what_they_were_made_from(layer):
+    def write():
+        return layer.index.write_samples(
+            iter(items(3)), name="digits", sample_type=Item, derived_from=LINKS
+        )
+
+    assert write().entry.derived_from == LINKS
+    assert not write().created
+    # Other samples are made from something else, and only their writer knows from what.
+    found = layer.index.open_dataset("digits", Item).map(lambda item: Other(id=item.id), Other)
+    for links in ((), LINKS[1:]):
+        entry = layer.index.insert_dataset(found, name="mapped", derived_from=links)
+        assert entry.derived_from == links
+
+
+@pytest.mark.parametrize("origin", LAYERS)
+@pytest.mark.parametrize("target", LAYERS)
+def test_promotion_between_all_layers_keeps_what_a_dataset_was_made_from(
+    request, origin, target, dataset
+):
+    there = request.getfixturevalue(origin)
+    here = request.getfixturevalue(target)
+    entry = there.index.insert_dataset(dataset, name="digits", derived_from=LINKS)
+    assert promote(entry, there.index, here.index).entry.derived_from == LINKS
+    assert here.index.get_dataset("digits").derived_from == LINKS
+    assert not promote(entry, there.index, here.index).created
+
+
+@pytest.mark.parametrize("origin", ["files", "team"])
+@pytest.mark.parametrize("namespace", NAMESPACES)
+def test_a_public_record_says_what_a_dataset_was_made_from(
+    request, monkeypatch, tmp_path, origin, namespace, atmosphere, dataset
+):
+    monkeypatch.setenv("ATDATA_NAMESPACE", namespace)
+    first = atmosphere.index.insert_dataset(version_of(2)(tmp_path), name="first")
+    there = request.getfixturevalue(origin)
+    links = (first.strong_ref, *LINKS)
+    entry = there.index.insert_dataset(dataset, name="digits", derived_from=links)
+    store = PDSBlobStore(atmosphere.client)
+    uri = promote_to_atmosphere(entry, there.index, atmosphere.client, data_store=store)
+    value = web.record(atmosphere.client.base_url, uri)["value"]
+    source = web.record(atmosphere.client.base_url, first.uri)
+    assert value["derivedFrom"][0] == {"uri": source["uri"], "cid": source["cid"]}
+    assert value["derivedFrom"][1:] == [{"uri": link.uri, "cid": link.cid} for link in LINKS]
+    assert AtmosphereIndex(AtmosphereClient()).get_dataset(uri).derived_from == links
+    again = promote_to_atmosphere(entry, there.index, atmosphere.client, data_store=store)
+    assert again == uri
 
 
 def test_promotion_copies_and_does_not_decode(files, team, tmp_path):

@@ -15,7 +15,7 @@ from atdata_core.atmosphere import (
     SchemaLoader,
     SchemaPublisher,
 )
-from atdata_core.atproto.records import DATASET_TYPES, SCHEMA_TYPES
+from atdata_core.atproto.records import DATASET_TYPES, NAMESPACES, SCHEMA_TYPES
 from atdata_core.cid import dag_cbor_cid
 from atdata_core.errors import (
     AuthenticationError,
@@ -184,6 +184,32 @@ def test_a_dataset_at_other_addresses_is_published_with_its_schema(
     with pytest.raises(ConfigurationError, match="no blobs"):
         loader.get_blobs(uri)
     assert list(atdata.load_dataset(str(uri), Item)) == items(3)
+
+
+@pytest.mark.parametrize("namespace", NAMESPACES)
+def test_every_way_to_publish_tells_what_a_dataset_was_made_from(
+    client, pds, tmp_path, boto, bucket, namespace
+):
+    data = shard_file(tmp_path / "a.tar", items(3)).read_bytes()
+    boto.put_object(Bucket=bucket, Key="a.tar", Body=data)
+    publisher = DatasetPublisher(client, namespace=namespace)
+    schema = str(SchemaPublisher(client).publish(Item))
+    first = DatasetLoader(client).entry(
+        publisher.publish_with_blobs([data], schema, name=f"lineage {namespace}")
+    )
+    links = [first.strong_ref]
+    url = f"s3://{bucket}/a.tar"
+    uris = [
+        publisher.publish_with_blobs([data], schema, name="made", derived_from=links),
+        publisher.publish_with_urls([url], schema, name="made", derived_from=links),
+        publisher.publish(atdata.load_dataset(url, Item), name="made", derived_from=links),
+    ]
+    assert len(set(uris)) == 3
+    source = web.record(pds, first.uri)
+    for uri in uris:
+        value = web.record(pds, str(uri))["value"]
+        assert value["derivedFrom"] == [{"uri": source["uri"], "cid": source["cid"]}]
+        assert DatasetLoader(AtmosphereClient()).entry(uri).derived_from == tuple(links)
 
 
 def test_a_dataset_on_this_machine_is_not_published_by_its_path(client, tmp_path):

@@ -1,8 +1,9 @@
+import json
 import pickle
 
 import pytest
 
-from atdata_core import DatasetEntry, Schema, Shard
+from atdata_core import DatasetEntry, Schema, Shard, StrongRef
 from atdata_core.cid import dataset_cid, raw_cid
 from atdata_core.errors import InvalidRecordError, NotFoundError
 from atdata_core.indexes.codec import (
@@ -12,6 +13,7 @@ from atdata_core.indexes.codec import (
     schema_ref,
     version_key,
 )
+from atdata_core.indexes.hashes import entry_id
 from tests.support.samples import Item
 
 SHARDS = tuple(Shard(f"{i}.tar", raw_cid(bytes([i])), 10 + i, i) for i in range(3))
@@ -39,6 +41,56 @@ def test_an_entry_tells_urls_rows_size_and_cid():
     assert found.data_urls == ["0.tar", "1.tar", "2.tar"]
     assert (found.rows, found.size) == (3, 33)
     assert found.cid == dataset_cid(SCHEMA, [shard.cid for shard in SHARDS])
+
+
+LINK = StrongRef(
+    "at://did:plc:abc/ac.foundation.dataset.record/3a",
+    "bafyreifese74rnjxkqfwogn36oaompkxfdvombrwosakfwrtbr42zb6ly4",
+)
+
+
+def test_what_a_dataset_was_made_from_comes_back_from_json_in_order():
+    other = StrongRef(LINK.uri + "b", LINK.cid)
+    said = entry(derived_from=(other, LINK))
+    body = json.loads(json.dumps(entry_to_json(said)))
+    assert body["derived_from"] == [other.to_json(), LINK.to_json()]
+    assert entry_from_json(body, "x") == said
+    assert not said.says_the_same(entry())
+    assert not said.says_the_same(entry(derived_from=(LINK, other)))
+    assert said.cid == entry().cid
+
+
+def test_entries_from_before_there_was_lineage_are_what_they_were():
+    body = entry_to_json(entry())
+    assert "derived_from" not in body
+    assert entry_from_json(body, "x") == entry()
+    assert entry_id(entry()) == "bafyreid65r2cmlp3dk3ujlxmwgtzys4rpy33xg6slnavdimzkhbk4atoem"
+
+
+@pytest.mark.parametrize(
+    "links",
+    [
+        None,
+        "x",
+        ["x"],
+        [{}],
+        [{"uri": LINK.uri}],
+        [{"uri": 1, "cid": LINK.cid}],
+        [{"uri": "https://x.org", "cid": LINK.cid}],
+        [{"uri": LINK.uri, "cid": "x"}],
+        [{"uri": LINK.uri, "cid": None}],
+    ],
+)
+def test_lineage_that_is_no_links_is_refused(links):
+    with pytest.raises(InvalidRecordError):
+        entry_from_json({**entry_to_json(entry()), "derived_from": links}, "x")
+
+
+def test_a_published_entry_gives_the_link_to_its_record():
+    assert entry().strong_ref is None
+    published = entry(uri=LINK.uri, record_cid=LINK.cid)
+    assert published.strong_ref == LINK
+    assert pickle.loads(pickle.dumps(LINK)) == LINK
 
 
 def test_what_is_not_known_of_one_shard_is_not_known_of_the_dataset():

@@ -1,6 +1,7 @@
 """Records in every form that was ever published say the same; ours hold to their lexicons."""
 
 import base64
+import dataclasses
 
 import msgpack
 import pytest
@@ -11,24 +12,38 @@ from atdata_core.atproto.client import Record
 from atdata_core.atproto.lexicon import validate_record
 from atdata_core.atproto.records import (
     NAMESPACES,
+    CodeReference,
+    LensDescription,
+    blob_manifest,
     blob_storage,
     dataset_record,
     external_storage,
+    lens_record,
+    manifest_blob,
     names_of,
     parse_dataset,
+    parse_lens,
     parse_schema,
     record_key,
     schema_record,
+    url_manifest,
 )
 from atdata_core.cid import digest_to_cid, raw_cid
-from atdata_core.entry import DatasetEntry
-from atdata_core.errors import ConfigurationError, InvalidRecordError, SchemaError
+from atdata_core.entry import DatasetEntry, StrongRef
+from atdata_core.errors import (
+    ConfigurationError,
+    IntegrityError,
+    InvalidRecordError,
+    InvalidUriError,
+    SchemaError,
+)
 from atdata_core.schema import Schema
 from atdata_core.shard import Shard
 from tests.unit.test_fieldtypes import Full, Rich
 
 DID = "did:plc:abcdefghijklmnopqrstuvwx"
 SCHEMA_URI = f"at://{DID}/ac.foundation.dataset.sampleSchema/3aaaaaaaaaaaa"
+OTHER_SCHEMA = SCHEMA_URI.replace("3aaaaaaaaaaaa", "3bbbbbbbbbbbb")
 RECORD_CID = "bafyreifese74rnjxkqfwogn36oaompkxfdvombrwosakfwrtbr42zb6ly4"
 CID = raw_cid(b"shard")
 BLOB = {"$type": "blob", "ref": {"$link": CID}, "mimeType": "application/x-tar", "size": 5}
@@ -307,6 +322,7 @@ def test_a_dataset_comes_back_from_its_record(namespace, kind, metadata):
         tags=("a", "b"),
         license="CC0-1.0",
         metadata=metadata,
+        derived_from=(StrongRef(SCHEMA_URI, RECORD_CID), StrongRef(OTHER_SCHEMA, RECORD_CID)),
     )
     written = dataset_record(entry, storage, RECORD_CID, names)
     again = parse_dataset(record(written, names.dataset))
@@ -314,6 +330,63 @@ def test_a_dataset_comes_back_from_its_record(namespace, kind, metadata):
     assert again.shards == shards
     assert again.cid == entry.cid
     assert again.schema_ref == SCHEMA_URI
+
+
+@pytest.mark.parametrize("namespace", NAMESPACES)
+@pytest.mark.parametrize("kind", ["blobs", "urls"])
+def test_a_dataset_comes_back_from_its_record_and_its_manifest(namespace, kind):
+    names = names_of(namespace)
+    shards = tuple(Shard("", raw_cid(str(i).encode()), i, i % 7 or None) for i in range(2500))
+    if kind == "blobs":
+        shards = tuple(Shard(f"at://{DID}/blob/{s.cid}", s.cid, s.size, s.rows) for s in shards)
+        manifest = blob_manifest(shards, "application/x-tar", DID, names)
+        assert [len(part.record["blobs"]) for part in manifest.parts] == [1000, 1000, 500]
+        for part in manifest.parts:
+            validate_record(part.record, names.part, part.uri.rkey)
+    else:
+        shards = tuple(Shard(f"s3://b/{s.size}.tar", s.cid, s.size, s.rows) for s in shards)
+        manifest = url_manifest(shards, names)
+        assert manifest.parts == ()
+    entry = DatasetEntry("d", SCHEMA_URI, shards, schema_cid=Schema.of(Plain).cid)
+    written = record(dataset_record(entry, manifest.storage, RECORD_CID, names), names.dataset)
+    assert manifest_blob(written) == (manifest.cid, len(manifest.body))
+    again = parse_dataset(written, manifest.body)
+    assert (again.shards, again.cid) == (shards, entry.cid)
+    assert "not fetched" in parse_dataset(written).unreadable
+    for other in (b"", manifest.body + b"x"):
+        with pytest.raises(IntegrityError):
+            parse_dataset(written, other)
+
+
+@pytest.mark.parametrize("nsid", ["ac.foundation.dataset.record", "science.alt.dataset.entry"])
+@pytest.mark.parametrize(
+    "links",
+    [
+        "x",
+        5,
+        ["x"],
+        [{}],
+        {"uri": "x"},
+        [{"uri": "x", "cid": RECORD_CID}],
+        [{"uri": SCHEMA_URI, "cid": "x"}],
+        [{"uri": SCHEMA_URI, "cid": 5}],
+    ],
+    ids=str,
+)
+def test_lineage_that_is_no_links_is_refused(nsid, links):
+    storage = {"$type": "ac.foundation.dataset.storageExternal", "urls": ["s3://b/a.tar"]}
+    assert dataset(storage, nsid).derived_from == ()
+    with pytest.raises((InvalidRecordError, InvalidUriError)) as caught:
+        dataset(storage, nsid, derivedFrom=links)
+    assert nsid in str(caught.value)
+
+
+def test_more_shards_than_any_list_takes_are_refused_with_a_remedy():
+    shards = [Shard(f"s3://b/{i}") for i in range(100_001)]
+    with pytest.raises(InvalidRecordError, match="fewer, larger shards"):
+        url_manifest(shards, names_of())
+    with pytest.raises(InvalidRecordError, match="fewer, larger shards"):
+        url_manifest([Shard("https://x.org/" + "a" * 2000)] * 20_000, names_of())
 
 
 def test_a_record_that_contradicts_itself_is_refused():
@@ -357,3 +430,143 @@ def test_values_that_no_record_can_hold_are_refused_by_name():
     storage = external_storage(["s3://b/a.tar"], (), names_of())
     with pytest.raises(InvalidRecordError, match="metadata"):
         dataset_record(entry, storage, None, names_of())
+
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+CODE = CodeReference("https://git.example.org/lab/lenses", COMMIT, "a/b.py:to_gray", "python")
+
+
+def lens(**changes):
+    said = {"name": "gray", "source_schema": SCHEMA_URI, "target_schema": OTHER_SCHEMA}
+    code = {"getter": CODE, "putter": CodeReference(CODE.repository, COMMIT, "a/b.py:put")}
+    return LensDescription(**said | code | changes)
+
+
+@pytest.mark.parametrize("namespace", NAMESPACES)
+def test_a_lens_comes_back_from_its_record(namespace):
+    names = names_of(namespace)
+    said = lens(description="é", source_cid=RECORD_CID, target_cid=RECORD_CID)
+    written = lens_record(said, names)
+    validate_record(written, names.lens)
+    again = parse_lens(record(written, names.lens))
+    assert (again.uri, again.record_cid) == (
+        f"at://{DID}/{names.lens}/3aaaaaaaaaaaa",
+        RECORD_CID,
+    )
+    told = {"uri": again.uri, "record_cid": RECORD_CID, "created_at": written["createdAt"]}
+    assert again == dataclasses.replace(said, **told)
+    assert again.getter.is_pinned
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        again.name = "other"
+
+
+def test_a_lens_for_looking_only_has_no_form_in_the_public_namespace():
+    seed, public = map(names_of, NAMESPACES)
+    validate_record(lens_record(lens(putter=None), seed), seed.lens)
+    assert parse_lens(record(lens_record(lens(putter=None), seed), seed.lens)).putter is None
+    with pytest.raises(InvalidRecordError, match="putterCode"):
+        validate_record(lens_record(lens(putter=None), public), public.lens)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"repository": "http://git.example.org/lab"}, "public address"),
+        ({"repository": "git@git.example.org:lab/lenses"}, "public address"),
+        ({"repository": "file:///home/me/lenses"}, "public address"),
+        ({"repository": "/home/me/lenses"}, "public address"),
+        ({"repository": "https:///lenses"}, "public address"),
+        ({"repository": "https://git.example.org/a b"}, "public address"),
+        ({"repository": "https://git.example.org/a\n"}, "public address"),
+        ({"repository": "https://git.example.org/a#main"}, "public address"),
+        ({"repository": "https://[bad"}, "public address"),
+        ({"repository": "https://me:hunter2@git.example.org/a"}, "credentials"),
+        ({"repository": "https://hunter2@git.example.org/a"}, "credentials"),
+        ({"repository": "https://git.example.org/a?token=hunter2"}, "credentials"),
+        ({"commit": "main"}, "full hash"),
+        ({"commit": COMMIT[:7]}, "full hash"),
+        ({"commit": COMMIT.upper()}, "full hash"),
+        ({"commit": COMMIT + "\n"}, "full hash"),
+        ({"commit": COMMIT + "0" * 20}, "full hash"),
+        ({"path": ""}, "lie in the repository"),
+        ({"path": "/etc/passwd"}, "lie in the repository"),
+        ({"path": "~/lenses.py"}, "lie in the repository"),
+        ({"path": "../lenses.py:f"}, "lie in the repository"),
+        ({"path": "a/../../b.py:f"}, "lie in the repository"),
+        ({"path": "a\\..\\b.py"}, "lie in the repository"),
+        ({"path": "C:/lenses.py"}, "lie in the repository"),
+        ({"path": "a.py\n:f"}, "lie in the repository"),
+        ({"path": "a" * 501}, "lie in the repository"),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_code_that_others_cannot_rely_on_is_not_published(changes, message):
+    code = dataclasses.replace(CODE, **changes)
+    for said in (lens(getter=code), lens(putter=code)):
+        with pytest.raises(InvalidRecordError, match=message) as caught:
+            lens_record(said, names_of())
+        assert "hunter2" not in str(caught.value)
+
+
+def test_a_commit_of_sha_256_is_a_full_hash():
+    code = dataclasses.replace(CODE, commit="0123456789abcdef" * 4)
+    written = lens_record(lens(getter=code), names_of())
+    validate_record(written, names_of().lens)
+    assert parse_lens(record(written, names_of().lens)).getter.is_pinned
+
+
+PUBLIC_LENS = {
+    "name": "gray",
+    "sourceSchema": SCHEMA_URI,
+    "targetSchema": OTHER_SCHEMA,
+    "getterCode": {"repository": CODE.repository, "commit": COMMIT[:12], "path": "a.py:f"},
+    "putterCode": {
+        "repository": "at://did:plc:abcdefghijklmnopqrstuvwx/sh.tangled.repo/3a",
+        "commit": COMMIT,
+        "path": "b.rs",
+        "branch": "main",
+        "language": "rust",
+    },
+    "language": "python",
+    "metadata": {"author": "x"},
+    "createdAt": "2026-01-28T00:00:00Z",
+}
+
+
+@pytest.mark.parametrize("nsid", ["ac.foundation.dataset.lens", "science.alt.dataset.lens"])
+def test_lenses_of_the_public_package_are_read(nsid):
+    said = parse_lens(record(PUBLIC_LENS, nsid))
+    assert said.getter == CodeReference(CODE.repository, COMMIT[:12], "a.py:f", "python")
+    assert not said.getter.is_pinned
+    assert said.putter.language == "rust"
+    assert said.putter.is_pinned
+    # The seed's time let a lens tell nothing of its code.
+    bare = {key: value for key, value in PUBLIC_LENS.items() if not key.endswith("Code")}
+    assert parse_lens(record(bare, nsid)).getter is None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": None},
+        {"name": 3},
+        {"sourceSchema": None},
+        {"sourceSchema": "https://x.org"},
+        {"targetSchema": "at://x.org"},
+        {"getterCode": "os.system"},
+        {"getterCode": {}},
+        {"getterCode": {**PUBLIC_LENS["getterCode"], "path": "../../etc/passwd"}},
+        {"getterCode": {**PUBLIC_LENS["getterCode"], "path": ["a"]}},
+        {"getterCode": {**PUBLIC_LENS["getterCode"], "repository": "file:///etc"}},
+        {"putterCode": {**PUBLIC_LENS["getterCode"], "repository": "https://a:b@x.org/r"}},
+        {"putterCode": {**PUBLIC_LENS["getterCode"], "commit": "HEAD; rm -rf"}},
+        {"source": {"uri": OTHER_SCHEMA, "cid": RECORD_CID}},
+        {"source": {"uri": SCHEMA_URI, "cid": "bafy"}},
+        {"source": "x"},
+        {"$type": "ac.foundation.dataset.label"},
+    ],
+    ids=str,
+)
+def test_what_describes_no_lens_is_refused(changes):
+    with pytest.raises(InvalidRecordError):
+        parse_lens(record(PUBLIC_LENS | changes, "ac.foundation.dataset.lens"))

@@ -6,16 +6,35 @@ published. What each type may hold is in the lexicons beside this folder.
 
 from atdata_core.atproto.records.common import record_key
 from atdata_core.atproto.records.datasets import (
+    MAX_RECORD_BYTES,
     blob_storage,
     blobs_of,
     dataset_record,
     external_storage,
     parse_dataset,
+    record_size,
     storage_type,
+)
+from atdata_core.atproto.records.lenses import (
+    CodeReference,
+    LensDescription,
+    lens_record,
+    parse_lens,
+)
+from atdata_core.atproto.records.manifests import (
+    MANIFEST_MIME_TYPE,
+    MAX_SHARDS,
+    Manifest,
+    Part,
+    blob_manifest,
+    blob_object,
+    manifest_blob,
+    url_manifest,
 )
 from atdata_core.atproto.records.names import (
     DATASET_TYPES,
     LABEL_TYPES,
+    LENS_TYPES,
     NAMESPACES,
     SCHEMA_TYPES,
     Names,
@@ -26,17 +45,32 @@ from atdata_core.atproto.records.schemas import parse_schema, schema_record
 __all__ = [
     "DATASET_TYPES",
     "LABEL_TYPES",
+    "LENS_TYPES",
+    "MANIFEST_MIME_TYPE",
+    "MAX_RECORD_BYTES",
+    "MAX_SHARDS",
     "NAMESPACES",
     "SCHEMA_TYPES",
+    "CodeReference",
+    "LensDescription",
+    "Manifest",
     "Names",
+    "Part",
+    "blob_manifest",
+    "blob_object",
     "blob_storage",
     "blobs_of",
     "dataset_record",
     "external_storage",
+    "lens_record",
+    "manifest_blob",
     "names_of",
     "parse_dataset",
+    "parse_lens",
     "parse_schema",
     "record_key",
+    "record_size",
     "schema_record",
     "storage_type",
+    "url_manifest",
 ]

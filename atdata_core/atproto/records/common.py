@@ -38,6 +38,16 @@ def check_type(record: Record, expected: Sequence[str]) -> None:
         )
 
 
+def remote_url(url: str) -> str:
+    """A shard's address, if it may be opened; `InvalidRecordError` for any other."""
+    # What a stranger writes must never be taken for a path on this machine.
+    if url.partition("://")[0] not in ("https", "s3"):
+        raise InvalidRecordError(
+            "shard's address can't be opened", expected="https:// or s3://", got=repr(url[:200])
+        )
+    return url
+
+
 def optional_text(record: Mapping[str, Any], key: str) -> str | None:
     """A field's text, or None where there is something else or nothing."""
     value = record.get(key)

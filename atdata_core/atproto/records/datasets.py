@@ -16,16 +16,20 @@ from atdata_core.atproto.records.common import (
     now,
     optional_text,
     parse_metadata,
+    remote_url,
 )
+from atdata_core.atproto.records.manifests import blob_object, manifest_blob, parse_manifest
 from atdata_core.atproto.records.names import DATASET_TYPES, Names
 from atdata_core.atproto.uri import AtUri, blob_url
 from atdata_core.cid import check_cid, cid_to_digest, dag_cbor, digest_to_cid
-from atdata_core.entry import DatasetEntry
+from atdata_core.entry import DatasetEntry, StrongRef
 from atdata_core.errors import AtdataError, ConfigurationError, InvalidRecordError
 from atdata_core.shard import Shard
 from atdata_core.sources import expand
 
-_MAX_RECORD_BYTES = 150 * 1024
+MAX_RECORD_BYTES = 150 * 1024
+"""The size of the largest record that is written; the protocol has a PDS take little more."""
+
 _MAX_SHARDS = 10_000
 _DIGEST_BYTES = 32
 
@@ -37,12 +41,12 @@ def dataset_record(
 
     Args:
         entry: What it says; `schema_ref` is the AT URI of the schema's record.
-        storage: Where the shards lie: `blob_storage` or `external_storage`.
+        storage: Where the shards lie: `blob_storage`, `external_storage`, or that of a `Manifest`.
         schema_cid: The CID of the schema's record, for the strongRef.
         names: The types of records to write.
 
     Raises:
-        InvalidRecordError: The record isn't what its lexicon says, or larger than allowed.
+        InvalidRecordError: The record isn't what its lexicon says.
     """
     record: dict[str, Any] = {
         "$type": names.dataset,
@@ -55,35 +59,31 @@ def dataset_record(
         record["schema"] = {"uri": entry.schema_ref, "cid": schema_cid}
     if entry.cid is not None:
         record |= {"contentCid": entry.cid, "schemaContentCid": entry.schema_cid}
-    if any(shard.cid for shard in entry.shards):
+    listed = storage["$type"] != names.storage("Manifest")
+    if listed and any(shard.cid for shard in entry.shards):
         record["shards"] = [_shard_to_json(shard) for shard in entry.shards]
     record |= {"description": entry.description} if entry.description else {}
     record |= {"tags": list(entry.tags)} if entry.tags else {}
     record |= {"license": entry.license} if entry.license else {}
+    if entry.derived_from:
+        record["derivedFrom"] = [link.to_json() for link in entry.derived_from]
     if names.is_public:
         record |= {"metadata": metadata_bytes(entry.metadata)} if entry.metadata else {}
         record |= _size(entry)
     else:
         record |= metadata_fields(entry.metadata)
     validate_record(record, names.dataset)
-    size = len(dag_cbor(record))
-    if size > _MAX_RECORD_BYTES:
-        raise InvalidRecordError(
-            "record is larger than a PDS has to take",
-            where=entry.name,
-            expected=f"at most {_MAX_RECORD_BYTES:,} bytes",
-            got=f"{size:,} bytes for {len(entry.shards):,} shards",
-            remedy="Write fewer, larger shards (max_bytes=…)",
-        )
     return record
+
+
+def record_size(record: Mapping[str, Any]) -> int:
+    """The bytes that a record takes in a repository."""
+    return len(dag_cbor(record))
 
 
 def blob_storage(shards: Sequence[Shard], mime_type: str, names: Names) -> dict[str, Any]:
     """The part of a dataset's record that holds its shards as blobs of the same account."""
-    blobs: list[dict[str, Any]] = [
-        {"$type": "blob", "ref": {"$link": s.cid}, "mimeType": mime_type, "size": s.size}
-        for s in shards
-    ]
+    blobs = [blob_object(shard, mime_type) for shard in shards]
     if names.is_public:
         sums = map(_checksum, shards)
         blobs = [{"blob": blob, "checksum": sum_} for blob, sum_ in zip(blobs, sums, strict=True)]
@@ -129,9 +129,11 @@ def storage_type(record: Mapping[str, Any]) -> str:
     kind = _storage_kind(record)
     if kind in ("storageBlobs", "storageExternal", "storageHttp", "storageS3"):
         return "blobs" if kind == "storageBlobs" else "external"
+    if kind == "storageManifest":
+        return "blobs" if record["storage"].get("parts") else "external"
     raise InvalidRecordError(
         "storage is of a kind that is not supported",
-        expected="storageBlobs, storageHttp, storageS3 or storageExternal",
+        expected="storageBlobs, storageHttp, storageS3, storageExternal or storageManifest",
         got=repr((record.get("storage") or {}).get("$type")),
     )
 
@@ -141,27 +143,28 @@ def blobs_of(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [item.get("blob", item) for item in record["storage"]["blobs"]]
 
 
-def parse_dataset(record: Record) -> DatasetEntry:
+def parse_dataset(record: Record, manifest: bytes | None = None) -> DatasetEntry:
     """The dataset that a record describes.
 
     One whose storage is of a kind that isn't known is described all the same; it can't be opened,
-    and says why.
+    and says why. So is one whose shards are listed in a manifest that isn't given.
+
+    Args:
+        record: The record.
+        manifest: The blob that `manifest_blob` names.
 
     Raises:
         InvalidRecordError: It lacks what a dataset has to have, or contradicts itself.
+        IntegrityError: The manifest is not the one that the record names.
     """
     check_type(record, DATASET_TYPES)
     schema_cid = record.get("schemaContentCid")
     try:
-        unreadable = None
-        try:
-            storage_type(record)
-        except InvalidRecordError as error:
-            unreadable = str(error)
+        unreadable = _unreadable(record, manifest)
         entry = DatasetEntry(
             name=str(record["name"]),
             schema_ref=str(AtUri.parse(str(record["schemaRef"]))),
-            shards=() if unreadable else _parse_shards(record),
+            shards=() if unreadable else _parse_shards(record, manifest),
             schema_cid=None if schema_cid is None else check_cid(str(schema_cid)),
             description=optional_text(record, "description"),
             tags=tuple(map(str, record.get("tags") or ())),
@@ -171,6 +174,7 @@ def parse_dataset(record: Record) -> DatasetEntry:
             record_cid=record.cid,
             previous=(record.get("previous") or {}).get("uri"),
             created_at=optional_text(record, "createdAt"),
+            derived_from=tuple(map(_parse_link, record.get("derivedFrom") or ())),
             unreadable=unreadable,
         )
     except (KeyError, TypeError, AttributeError) as error:
@@ -188,7 +192,22 @@ def parse_dataset(record: Record) -> DatasetEntry:
     return entry
 
 
-def _parse_shards(record: Record) -> tuple[Shard, ...]:
+def _parse_link(body: Mapping[str, Any]) -> StrongRef:
+    return StrongRef(str(AtUri.parse(str(body["uri"]))), str(body["cid"]))
+
+
+def _unreadable(record: Record, manifest: bytes | None) -> str | None:
+    try:
+        storage_type(record)
+    except InvalidRecordError as error:
+        return str(error)
+    unlisted = manifest_blob(record) is not None and manifest is None
+    return "its shards are listed in a blob, which was not fetched" if unlisted else None
+
+
+def _parse_shards(record: Record, manifest: bytes | None) -> tuple[Shard, ...]:
+    if manifest is not None:
+        return tuple(parse_manifest(record, manifest))
     try:
         placed = _placed(record)
         told = record.get("shards") or []
@@ -210,15 +229,15 @@ def _placed(record: Record) -> list[Shard]:
         did = AtUri.parse(record.uri).authority
         return [_blob_shard(did, item) for item in storage["blobs"][:_MAX_SHARDS]]
     if kind == "storageExternal":
-        texts = [_remote(str(url)) for url in storage["urls"][:_MAX_SHARDS]]
+        texts = [remote_url(str(url)) for url in storage["urls"][:_MAX_SHARDS]]
         return [Shard(url) for text in texts for url in expand(text)]
     items = storage["shards"][:_MAX_SHARDS]
     if kind == "storageHttp":
-        return [Shard(_remote(str(item["url"])), _checksum_cid(item)) for item in items]
+        return [Shard(remote_url(str(item["url"])), _checksum_cid(item)) for item in items]
     base = f"s3://{storage['bucket']}"
     if storage.get("endpoint"):
         # A stranger's server is asked as anybody's, never with the reader's own keys.
-        base = _remote(f"{str(storage['endpoint']).rstrip('/')}/{storage['bucket']}")
+        base = remote_url(f"{str(storage['endpoint']).rstrip('/')}/{storage['bucket']}")
     return [Shard(f"{base}/{item['key']}", _checksum_cid(item)) for item in items]
 
 
@@ -249,15 +268,6 @@ def _storage_kind(record: Mapping[str, Any]) -> str:
     namespace, _, name = kind.rpartition(".")
     known = {nsid.rpartition(".")[0] for nsid in DATASET_TYPES}
     return name if namespace in known else ""
-
-
-def _remote(url: str) -> str:
-    # What a stranger writes must never be taken for a path on this machine.
-    if url.partition("://")[0] not in ("https", "s3"):
-        raise InvalidRecordError(
-            "shard's address can't be opened", expected="https:// or s3://", got=repr(url[:200])
-        )
-    return url
 
 
 def _bucket(url: str) -> str:

@@ -30,6 +30,9 @@ DATASET_TYPES = (f"{SEED_NAMESPACE}.record", f"{PUBLIC_NAMESPACE}.entry")
 LABEL_TYPES = (f"{SEED_NAMESPACE}.label", f"{PUBLIC_NAMESPACE}.label")
 """Every type of label record that is read."""
 
+LENS_TYPES = (f"{SEED_NAMESPACE}.lens", f"{PUBLIC_NAMESPACE}.lens")
+"""Every type of lens record that is read."""
+
 
 @dataclass(frozen=True)
 class Names:
@@ -49,6 +52,11 @@ class Names:
     def label(self) -> str:
         """The type of label records."""
         return f"{self.namespace}.label"
+
+    @property
+    def lens(self) -> str:
+        """The type of lens records."""
+        return f"{self.namespace}.lens"
 
     @property
     def part(self) -> str:
