@@ -62,3 +62,25 @@ def test_no_shard_lies_in_memory_on_its_way(services, redis_url, bucket, local, 
     monkeypatch.setattr("atdata_core.shard._SPOOL", 1 << 20)
     atdata.load_dataset(uri, Item).head(1)
     assert peak(read) < SIZE / 3
+
+
+def test_a_table_is_written_in_the_memory_of_a_row_group(tmp_path, peak):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    index = FileIndex(tmp_path / "local")
+
+    def write(name, count):
+        samples = (items(1, number, width=25_000)[0] for number in range(count))
+        index.write_samples(samples, name=name, sample_type=Item, max_bytes=8_000_000)
+        target = tmp_path / f"{name}.parquet"
+        dataset = index.open_dataset(name, Item)
+        held = peak(lambda: dataset.to_parquet(target, row_group=20))
+        assert pq.ParquetFile(target).metadata.num_row_groups == count // 20
+        # Arrow's own memory isn't traced by Python.
+        return held, pa.default_memory_pool().max_memory()
+
+    write("first", 20)  # libraries are loaded
+    small, large = write("small", 200), write("large", 800)
+    for few, many in zip(small, large, strict=True):
+        assert many < 1.3 * few
