@@ -148,6 +148,7 @@ def type_of(annotation: Any, where: str) -> FieldType:
     Raises:
         SchemaError: None does; `where` names the field in the message.
     """
+    annotation = _unaliased(annotation)
     if isinstance(annotation, type) and annotation in _PRIMITIVE_NAMES:
         return Primitive(_PRIMITIVE_NAMES[annotation])
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
@@ -180,6 +181,15 @@ def type_of(annotation: Any, where: str) -> FieldType:
         "type, or a list, tuple or dict[str, …] of one of them",
         got=str(annotation),
     )
+
+
+def _unaliased(annotation: Any) -> Any:
+    """What a ``type X = …`` stands for, as `NDArray` is one since NumPy 2.5 on Python 3.12."""
+    # By name: typing has one of its own since Python 3.12, typing_extensions another.
+    while type(origin := typing.get_origin(annotation) or annotation).__name__ == "TypeAliasType":
+        value: Any = origin.__value__
+        annotation = value[typing.get_args(annotation)] if origin is not annotation else value
+    return annotation
 
 
 def enum_type(cls: type[enum.Enum], where: str) -> EnumType:

@@ -3,7 +3,7 @@
 import datetime
 import struct
 import tracemalloc
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional, TypeVar
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
+from typing_extensions import TypeAliasType
 
 import atdata_core as atdata
 from atdata_core.arrays import array_from_bytes, npy_bytes
@@ -19,6 +20,11 @@ from atdata_core.fields import type_of
 from atdata_core.fieldtypes import ListType, NDArrayType, Primitive, Shape
 
 NUMERIC = ["?", "b", "B", "h", "H", "i", "I", "l", "L", "q", "Q", "e", "f", "d", "F", "D"]
+
+SCALAR = TypeVar("SCALAR", bound=np.generic)
+IMAGE = TypeAliasType("IMAGE", NDArray[np.uint8])
+# As NumPy's own NDArray is one since 2.5, on Python 3.12 or newer.
+ARRAY = TypeAliasType("ARRAY", np.ndarray[Any, np.dtype[SCALAR]], type_params=(SCALAR,))
 
 
 def same(left, right):
@@ -266,6 +272,10 @@ def test_garbage_is_an_array_or_a_sample_error(data, magic):
         (list[int], ListType(Primitive("int"))),
         (list[NDArray[np.int8]], ListType(NDArrayType("int8"))),
         (list[list[str]], ListType(ListType(Primitive("str")))),
+        (IMAGE, NDArrayType("uint8")),
+        (TypeAliasType("Images", list[IMAGE]), ListType(NDArrayType("uint8"))),
+        (ARRAY, NDArrayType()),
+        (ARRAY[np.int8], NDArrayType("int8")),
     ],
     ids=str,
 )
