@@ -62,6 +62,14 @@ class SampleBatch(Generic[T]):
         batch._count = count
         batch._samples = None
         batch._parts = parts
+        if len(parts) == 1:
+            # At once, since that takes less time than being asked for it.
+            [(columns, start, stop)] = parts
+            own = vars(batch)
+            for name, column in columns.items():
+                cut = column[start:stop]
+                if isinstance(cut, np.ndarray) or not isinstance(cut[0], np.ndarray):
+                    own[name] = cut
         return batch
 
     @property

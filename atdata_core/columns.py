@@ -13,7 +13,7 @@ do harm, since all places have to be at their bodies' ends in the end.
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ from atdata_core.fieldtypes import (
     NullableType,
     Primitive,
 )
-from atdata_core.headers import Places, gather
+from atdata_core.headers import Places, distance, gather, repeats
 
 Column = Any
 """The values of one field: an array with one row a sample, or a list."""
@@ -50,6 +50,10 @@ _INTS = {
     0xD2: ">i4",
     0xD3: ">i8",
 }
+_WIDTHS = np.full(256, 9, np.int64)  # of a whole number, by its first byte; 9: it is none
+_WIDTHS[:0x80] = _WIDTHS[0xE0:] = 0
+for _kind, _dtype in _INTS.items():
+    _WIDTHS[_kind] = np.dtype(_dtype).itemsize
 _LENGTHS = {1: "u1", 2: ">u2", 4: ">u4"}
 _STRINGS = {0xD9: 1, 0xDA: 2, 0xDB: 4}
 _BINARY = {0xC4: 1, 0xC5: 2, 0xC6: 4}
@@ -84,15 +88,34 @@ class Cursor:
     def __init__(self, buffer: Any, places: Places, cut: "Cut | None" = None) -> None:
         self.buffer = buffer
         self.places = places
+        self._apart = distance(places)  # while it is the same for all, nothing is gathered
         self.bytes = np.frombuffer(buffer, np.uint8)
         self.cut = cut
         self.begin = int(places[0])
         self.arrays: list[tuple[int, int]] = []
         """Of each array in the first body: where its data begin in it, and their bytes."""
 
+    def rows(self, size: int, ahead: int = 0) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+        """`size` bytes from each place, or from some bytes ahead of it; to be looked at only."""
+        return gather(self.buffer, self.places + ahead if ahead else self.places, size, self._apart)
+
+    def take(self, size: int) -> "np.ndarray[Any, np.dtype[np.uint8]]":
+        """Moves over `size` bytes at every place; they, in memory of their own."""
+        rows = self.rows(size)
+        if self._apart is not None:  # a view, which changes when the buffer is filled again
+            rows = rows.copy()
+        self.move(size)
+        return rows
+
+    def move(self, count: "int | Places") -> None:
+        """Moves by as many bytes at every place, or by other ones at each."""
+        self.places = self.places + count
+        if not isinstance(count, int):
+            self._apart = None
+
     def kinds(self) -> "np.ndarray[Any, np.dtype[np.uint8]]":
         """The byte at each place, which tells what the value is."""
-        return self.bytes[self.places]
+        return self.rows(1)[:, 0]
 
     def same(self) -> int:
         """The byte that is at every place; raises `Irregular` if there are several."""
@@ -104,16 +127,16 @@ class Cursor:
 
     def expect(self, data: bytes) -> None:
         """Moves over bytes that have to be these at every place."""
-        found = gather(self.buffer, self.places, len(data))
-        if (found != np.frombuffer(data, np.uint8)).any():
+        rows = self.rows(len(data))
+        if rows[0].tobytes() != data or not repeats(rows):
             raise Irregular
-        self.places = self.places + len(data)
+        self.move(len(data))
 
     def numbers(self, kind: str) -> Any:
         """Moves over one number of a dtype at every place."""
         dtype = np.dtype(kind)
-        found = gather(self.buffer, self.places, dtype.itemsize).view(dtype)[:, 0]
-        self.places = self.places + dtype.itemsize
+        found = self.rows(dtype.itemsize).view(dtype)[:, 0]
+        self.move(dtype.itemsize)
         return found
 
     def spans(self, kinds: Mapping[int, int], short: tuple[int, int] | None) -> Places:
@@ -139,7 +162,7 @@ class Cursor:
                 done |= here
         if not done.all():
             raise Irregular
-        self.places = self.places + moved
+        self.move(moved)
         return lengths
 
 
@@ -214,8 +237,7 @@ def _arrays(kind: NDArrayType, cursor: Cursor) -> Column:
             raise Irregular
         stacked = cursor.cut.data.reshape(-1)
     else:
-        stacked = gather(cursor.buffer, cursor.places, payload).reshape(-1)
-        cursor.places = cursor.places + payload
+        stacked = cursor.take(payload).reshape(-1)
     if not payload:
         column = np.empty((count, *shape), dtype)
     elif fortran:
@@ -229,19 +251,19 @@ def _arrays(kind: NDArrayType, cursor: Cursor) -> Column:
 
 def _ints(cursor: Cursor) -> list[int]:
     kinds = cursor.kinds()
-    values = kinds.astype(np.int64)
-    values[kinds >= 0xE0] -= 256  # a negative fixint
-    wide = (kinds > 0x7F) & (kinds < 0xE0)
-    moved = np.ones(len(kinds), np.int64)
-    for kind in np.unique(kinds[wide]).tolist():
-        dtype = _INTS.get(kind)
-        if dtype is None:
-            raise Irregular
-        here = kinds == kind
-        width = np.dtype(dtype).itemsize
-        values[here] = gather(cursor.buffer, cursor.places[here] + 1, width).view(dtype)[:, 0]
-        moved[here] += width
-    cursor.places = cursor.places + moved
+    widths = _WIDTHS[kinds]
+    widest = int(widths.max())
+    if widest > 8:
+        raise Irregular
+    values = np.ascontiguousarray(kinds).view(np.int8).astype(np.int64)  # those of one byte
+    counts = np.bincount(kinds, minlength=256) if widest else np.zeros(256, np.int64)
+    for kind, dtype in _INTS.items():
+        if counts[kind]:
+            here = kinds == kind
+            width = np.dtype(dtype).itemsize
+            found = gather(cursor.buffer, cursor.places[here] + 1, width)
+            values[here] = found.view(dtype)[:, 0]
+    cursor.move(widths + 1 if widest else 1)
     listed: list[int] = values.tolist()
     return listed
 
@@ -249,7 +271,7 @@ def _ints(cursor: Cursor) -> list[int]:
 def _floats(cursor: Cursor) -> list[float]:
     if cursor.same() != _FLOAT64:
         raise Irregular
-    cursor.places = cursor.places + 1
+    cursor.move(1)
     listed: list[float] = cursor.numbers(">f8").tolist()
     return listed
 
@@ -258,36 +280,37 @@ def _bools(cursor: Cursor) -> list[bool]:
     kinds = cursor.kinds()
     if ((kinds != _TRUE) & (kinds != _FALSE)).any():
         raise Irregular
-    cursor.places = cursor.places + 1
+    cursor.move(1)
     listed: list[bool] = (kinds == _TRUE).tolist()
     return listed
 
 
 def _texts(cursor: Cursor) -> list[str]:
     lengths = cursor.spans(_STRINGS, (0xA0, 0xC0))
-    return [str(data, "utf-8") for data in _slices(cursor, lengths)]
+    buffer = cursor.buffer
+    return [buffer[start:end].decode() for start, end in _spans(cursor, lengths)]
 
 
 def _blobs(cursor: Cursor) -> list[bytes]:
     lengths = cursor.spans(_BINARY, None)
-    return [bytes(data) for data in _slices(cursor, lengths)]
-
-
-def _slices(cursor: Cursor, lengths: Places) -> Iterator[memoryview]:
-    starts, ends = cursor.places, cursor.places + lengths
-    if (ends > len(cursor.buffer)).any():
-        raise Irregular
-    cursor.places = ends
     view = memoryview(cursor.buffer)
-    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
-        yield view[start:end]
+    return [bytes(view[start:end]) for start, end in _spans(cursor, lengths)]
+
+
+def _spans(cursor: Cursor, lengths: Places) -> Iterable[tuple[int, int]]:
+    """Moves over values of some lengths; where each begins and ends."""
+    starts = cursor.places
+    cursor.move(lengths)
+    if (cursor.places > len(cursor.buffer)).any():
+        raise Irregular
+    return zip(starts.tolist(), cursor.places.tolist(), strict=True)
 
 
 def _nullable(item: FieldType, cursor: Cursor) -> Column:
     there = cursor.kinds() != _NIL
     if there.all():
         return _decode(item, cursor)
-    cursor.places = cursor.places + ~there
+    cursor.move((~there).astype(np.int64))
     values: list[Any] = [None] * len(there)
     if there.any():
         inner = Cursor(cursor.buffer, cursor.places[there])
