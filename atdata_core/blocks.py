@@ -1,7 +1,6 @@
 """The samples of a shard, some at a time: `Block`."""
 
 import dataclasses
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
@@ -78,10 +77,11 @@ class Block:
 
     def samples(self, rows: range) -> Iterator[Any]:
         """The samples of some rows, in order."""
-        found = columns.samples(self.sample_type, self.columns)
-        if len(rows) == len(self.keys):
-            return found
-        return itertools.islice(found, rows.start, None, rows.step)
+        own = self.columns
+        if len(rows) != len(self.keys):
+            cut = slice(rows.start, rows.stop, rows.step)
+            own = {name: column[cut] for name, column in own.items()}
+        return columns.samples(self.sample_type, own)
 
     def apart(self) -> "Block":
         """The same with the memory of each array its own, unless it is as small as an object."""

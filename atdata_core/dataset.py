@@ -13,7 +13,7 @@ from atdata_core.interchange import Interchange
 from atdata_core.iteration import Iteration
 from atdata_core.lens import Lens
 from atdata_core.operations import Operation, applied, mapping, result_type, viewing
-from atdata_core.passes import Plan
+from atdata_core.plan import Plan
 from atdata_core.rows import Rows
 from atdata_core.schema import Schema
 from atdata_core.shard import Shard, inspect_shard

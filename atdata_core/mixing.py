@@ -1,8 +1,7 @@
 """Random order, the same for the same seed on every machine."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterator
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -27,32 +26,27 @@ class Mixer(Generic[V]):
         )
         self._at_end = False
 
-    def places(self, items: Iterator[V], count: int) -> list[int]:
-        """Takes items as long as there is room, and draws places of `kept` for the others.
+    def exchange(self, items: list[V]) -> list[V]:
+        """Takes items, and gives others (or the same) for those that find no room.
 
-        Whoever calls this has to put each of the others in its place, and to hand out what was
-        there.
-
-        Args:
-            items: Some items.
-            count: How many they are.
+        Each takes the place of another, drawn at random, which is given for it.
         """
-        room = min(self._size - len(self.kept), count)
-        self.kept.extend(islice(items, room))
-        # All are drawn at once, which is ten times as fast as one by one.
-        draws = self._rng.random_sample(count - room) * self._size
-        drawn: list[int] = draws.astype(np.int64).tolist()
-        return drawn
-
-    def through(self, items: Iterable[V], count: int) -> Iterator[V]:
-        """Takes `count` items, and gives others (or the same) once enough are kept."""
-        iterator, kept = iter(items), self.kept
-        if not self._size:
-            yield from iterator
-            return
-        for place, item in zip(self.places(iterator, count), iterator, strict=True):
-            given, kept[place] = kept[place], item
-            yield given
+        room = min(self._size - len(self.kept), len(items))
+        self.kept += items[:room]
+        rest = items[room:]
+        if not rest or not self._size:
+            return rest
+        places = (self._rng.random_sample(len(rest)) * self._size).astype(np.int64)
+        # At a place that was drawn before is the item that was put there then.
+        order = np.argsort(places, kind="stable")
+        again = np.flatnonzero(places[order[1:]] == places[order[:-1]])
+        found = places.copy()
+        found[order[again + 1]] = self._size + order[again]
+        every = self.kept + rest
+        given = list(map(every.__getitem__, found.tolist()))
+        for place, item in zip(places.tolist(), rest, strict=True):
+            self.kept[place] = item
+        return given
 
     def rest(self) -> Iterator[V]:
         """Gives those that are kept, when no more will come."""
@@ -67,5 +61,5 @@ class Mixer(Generic[V]):
 
     def over(self, items: list[V]) -> Iterator[V]:
         """All of these in random order."""
-        yield from self.through(items, len(items))
+        yield from self.exchange(items)
         yield from self.rest()

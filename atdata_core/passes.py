@@ -6,145 +6,50 @@ than it hands on, so a few numbers say where a pass stands, whatever the operati
 samples were read of which shards, and how many left the mixing.
 """
 
-import functools
-import hashlib
-import random
+import contextlib
+import itertools
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from itertools import count, islice, repeat
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import islice, repeat
 from typing import Any, cast
 
 from atdata_core.batch import Part, Ragged, SampleBatch
 from atdata_core.blocks import AnyBlock, Block, Demand, LateBlock, Ticket, read_blocks, shorter
 from atdata_core.errors import AtdataError, ConfigurationError
 from atdata_core.mixing import Mixer
-from atdata_core.operations import Operation, applied
+from atdata_core.operations import applied
+from atdata_core.plan import Cursor, Plan
 from atdata_core.sample import PackableSample
-from atdata_core.shard import Shard
-from atdata_core.shares import WHOLE, Share, rank_share, worker_share
-from atdata_core.sources import DataSource
+from atdata_core.shares import Share
 
 Named = tuple[Any, AnyBlock, int]
 """A sample, the block that it is of, and its row in it."""
+Stretch = Iterable[Any]
+"""Some samples or batches that are handed out one after another."""
 Form = Callable[[AnyBlock, range], Iterator[Any]]
 """What is made of some rows of a block to go through the mixing."""
 
-STATE_VERSION = 2
+_STRETCH = 256
+"""So many samples at most are made together, before the first of them is handed out."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What a pass reads, and how.
+def run(plan: Plan, cursor: Cursor) -> Generator[Iterable[Any], None, None]:
+    """The samples or batches from where `cursor` stands, a stretch of them at a time.
 
-    Args:
-        source: Where the shards are.
-        sample_type: What their samples are.
-        told: What is known of the shards without reading them.
-        operations: What is done to each sample.
-        share: The part that is this reader's.
-        by_worker: Whether it is divided further, among the ranks and workers that are there when
-            a pass begins; among workers alone, where `share` is a part already.
-        shuffled: Whether the order is random.
-        buffer_shards: Among how many shards the next one is drawn.
-        buffer_samples: Among how many samples the next one is drawn.
-        seed: What the random order depends on, together with the epoch; None: on chance.
-        epoch: The number of the first epoch.
-        epochs: How many epochs a pass has; None: no end.
-        batch_size: Samples a batch; None: no batches.
-        ragged: What becomes of arrays of different shapes in one batch.
+    The cursor moves along, or follows the stretch that was given last.
     """
-
-    source: DataSource
-    sample_type: type
-    told: tuple[Shard, ...] = ()
-    operations: tuple[Operation, ...] = ()
-    share: Share = WHOLE
-    by_worker: bool = False
-    shuffled: bool = False
-    buffer_shards: int = 0
-    buffer_samples: int = 0
-    seed: int | None = None
-    epoch: int = 0
-    epochs: int | None = 1
-    batch_size: int | None = None
-    ragged: Ragged = "error"
-
-    def divided(self) -> "Plan":
-        """The plan of the process that asks, whatever rank or worker it is."""
-        if not self.by_worker:
-            return self
-        share = rank_share() if self.share.whole else self.share
-        return replace(self, share=share.divided(worker_share()), by_worker=False)
-
-    def identity(self) -> dict[str, Any]:
-        """What a state has to agree with: the shards, and what their order depends on."""
-        return {
-            "version": STATE_VERSION,
-            "shards": self._fingerprint,
-            "order": "shuffled" if self.shuffled else "ordered",
-            "buffers": [self.buffer_shards, self.buffer_samples],
-            "seeded": self.seed is not None,
-            "share": [self.share.index, self.share.count],
-        }
-
-    @functools.cached_property
-    def _fingerprint(self) -> str:
-        # By content where it is known, so that a pass can go on where a copy of the shards lies.
-        cids = {shard.url: shard.cid for shard in self.told}
-        names = (cids.get(url) or url for url in self.source.list_shards())
-        return hashlib.sha256("\n".join(names).encode()).hexdigest()[:32]
-
-
-@dataclass
-class Cursor:
-    """Where a pass stands: after what it handed out last.
-
-    Args:
-        epoch: In which epoch.
-        seed: What its order depends on.
-        rows: The number of samples of each shard that was read to its end, in the pass's order.
-        row: How many were read of the shard after those.
-        emitted: How many left the mixing.
-    """
-
-    epoch: int = 0
-    seed: int | None = None
-    rows: list[int] = field(default_factory=list)
-    row: int = 0
-    emitted: int = 0
-
-    @classmethod
-    def at_start(cls, plan: Plan) -> "Cursor":
-        """The beginning of a pass; its seed is drawn here where the plan has none."""
-        seed = plan.seed
-        if plan.shuffled and seed is None:
-            seed = random.SystemRandom().getrandbits(53)
-        return cls(plan.epoch, seed)
-
-    @property
-    def fresh(self) -> bool:
-        """Whether it stands at the beginning of an epoch."""
-        return not self.rows and not self.row
-
-    def to_next_epoch(self) -> None:
-        """Moves to the beginning of the next epoch."""
-        self.epoch, self.rows, self.row, self.emitted = self.epoch + 1, [], 0, 0
-
-    def to_json(self) -> dict[str, Any]:
-        """Its values, to be kept."""
-        return asdict(self)
-
-
-def run(plan: Plan, cursor: Cursor) -> Generator[Any, None, None]:
-    """The samples or batches from where `cursor` stands; it moves along."""
     while True:
         whole, empty = cursor.fresh, True
-        items = _epoch(plan, cursor)
-        for item in items:
-            empty = False
-            yield item
-            yield from items
+        for stretch in _epoch(plan, cursor):
+            if isinstance(stretch, Generator):
+                with contextlib.closing(stretch):
+                    for first in stretch:
+                        empty = False
+                        yield itertools.chain((first,), stretch)
+            else:
+                empty = False
+                yield stretch
+            cursor.settle()
         last = plan.epochs is not None and cursor.epoch + 1 >= plan.epoch + plan.epochs
         if last or (whole and empty):  # without end, nothing would be looked for forever
             return
@@ -159,27 +64,34 @@ def as_batch(items: list[Any], ragged: Ragged = "error") -> Any:
     return items
 
 
-def _epoch(plan: Plan, cursor: Cursor) -> Iterator[Any]:
+def _epoch(plan: Plan, cursor: Cursor) -> Iterator[Stretch]:
     urls, share = _order(plan, cursor)
     if plan.operations or (plan.batch_size and (plan.shuffled or not share.whole)):
-        return _operated(plan, cursor, urls, share)
-    if plan.batch_size:
-        return _column_batches(plan, cursor, urls)
-    return _samples(plan, cursor, urls, share)
+        yield _operated(plan, cursor, urls, share)
+    elif plan.batch_size:
+        yield _column_batches(plan, cursor, urls)
+    else:
+        yield from _samples(plan, cursor, urls, share, _bare)
 
 
-def _operated(plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share) -> Iterator[Any]:
+def _operated(
+    plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share
+) -> Generator[Any, None, None]:
     """Samples or batches after the operations of the plan."""
     latest: tuple[AnyBlock, int] | None = None
 
-    def plain() -> Iterator[Any]:
+    def named() -> Iterator[Any]:
         nonlocal latest
-        for sample, block, row in _named(plan, cursor, urls, share):
+        stretches = _samples(plan, cursor, urls, share, _with_row)
+        for sample, block, row in itertools.chain.from_iterable(stretches):
             latest = block, row
             yield sample
 
-    named = bool(plan.operations)
-    samples = applied(plan.operations, plain() if named else _samples(plan, cursor, urls, share))
+    if plan.operations:
+        samples = applied(plan.operations, named())
+    else:
+        bare = _samples(plan, cursor, urls, share, _bare)
+        samples = itertools.chain.from_iterable(bare)
     try:
         if plan.batch_size is None:
             yield from samples
@@ -193,7 +105,7 @@ def _operated(plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share) -> 
         raise
 
 
-def _column_batches(plan: Plan, cursor: Cursor, urls: Sequence[str]) -> Iterator[Any]:
+def _column_batches(plan: Plan, cursor: Cursor, urls: Sequence[str]) -> Generator[Any, None, None]:
     """Batches cut from blocks, without making the samples."""
     size = plan.batch_size or 1
     parts: list[Part] = []
@@ -223,16 +135,12 @@ def _column_batches(plan: Plan, cursor: Cursor, urls: Sequence[str]) -> Iterator
         yield batch()
 
 
-def _samples(plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share) -> Iterator[Any]:
+def _samples(
+    plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share, form: Form
+) -> Iterator[Stretch]:
     """The samples in the order of the pass."""
-    way = _mixed if plan.shuffled else _in_order
-    return way(plan, cursor, urls, share, _bare)
-
-
-def _named(plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share) -> Iterator[Named]:
-    """The samples in the order of the pass, each with the block that it is of and its row."""
-    way = _mixed if plan.shuffled else _in_order
-    return way(plan, cursor, urls, share, _with_row)
+    mixed = plan.shuffled and plan.buffer_samples
+    return (_mixed if mixed else _in_order)(plan, cursor, urls, share, form)
 
 
 def _bare(block: AnyBlock, rows: range) -> Iterator[Any]:
@@ -245,30 +153,30 @@ def _with_row(block: AnyBlock, rows: range) -> Iterator[Named]:
 
 def _in_order(
     plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share, form: Form
-) -> Iterator[Any]:
+) -> Iterator[Stretch]:
     ended: list[int] = []
     number = sum(cursor.rows) + cursor.row
     for block in _blocks(plan, cursor, urls, ended, Demand()):
         _end(cursor, ended)
         rows = share.of_rows(number, len(block))
         number += len(block)
-        ends = range(block.first + rows.start + 1, block.first + len(block) + 1, rows.step)
-        for cursor.row, item in zip(ends, form(block, rows), strict=True):
-            yield item
+        for start in range(0, len(rows), _STRETCH):
+            some = rows[start : start + _STRETCH]
+            made, problem = _made(form(block, some))
+            yield cursor.follow(made, [block.first + row + 1 for row in some], emitted=0)
+            cursor.settle()
+            if problem is not None:
+                raise problem
         cursor.row = block.first + len(block)
     _end(cursor, ended)
 
 
 def _mixed(
     plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share, form: Form
-) -> Iterator[Any]:
+) -> Iterator[Stretch]:
     mixer: Mixer[Any] = Mixer(plan.buffer_samples, _seed(cursor, f"samples {plan.share.index}"))
-    if not plan.buffer_samples:
-        yield from _in_order(plan, cursor, urls, share, form)
-        return
     if not cursor.fresh:
         _refill(mixer, plan, cursor, urls, share, form)
-    kept = mixer.kept
     ended: list[int] = []
     number = sum(cursor.rows) + cursor.row
     late = False
@@ -277,19 +185,36 @@ def _mixed(
         late = late or isinstance(block, LateBlock)
         rows = share.of_rows(number, len(block))
         number += len(block)
-        ends = range(block.first + rows.start + 1, block.first + len(block) + 1, rows.step)
-        items = form(block, rows)
-        places = mixer.places(items, len(rows))
+        made, problem = _made(form(block, rows))
+        given = mixer.exchange(made)
         # What found room gave nothing in exchange.
-        numbers = zip(ends[len(rows) - len(places) :], count(cursor.emitted + 1))
-        for (cursor.row, cursor.emitted), place, item in zip(numbers, places, items, strict=True):
-            given, kept[place] = kept[place], item
-            yield _present(given) if late else given
+        ends = [block.first + row + 1 for row in rows[len(made) - len(given) : len(made)]]
+        if given:
+            yield _handed(cursor, given, ends, late)
+            cursor.settle()
+        if problem is not None:
+            raise problem
         cursor.row = block.first + len(block)
     _end(cursor, ended)
-    for item in mixer.rest():
-        cursor.emitted += 1
-        yield _present(item) if late else item
+    rest = mixer.rest()
+    while some := list(islice(rest, _STRETCH)):
+        yield _handed(cursor, some, None, late)
+        cursor.settle()
+
+
+def _handed(cursor: Cursor, items: list[Any], ends: Sequence[int] | None, late: bool) -> Stretch:
+    handed = cursor.follow(items, ends, emitted=1)
+    return map(_present, handed) if late else handed
+
+
+def _made(items: Iterator[Any]) -> tuple[list[Any], Exception | None]:
+    """As many items as can be made, and why there are no more."""
+    made: list[Any] = []
+    try:
+        made.extend(items)
+    except Exception as error:  # noqa: BLE001 - raised after the items before it
+        return made, error
+    return made, None
 
 
 def _present(item: Any) -> Any:
@@ -361,7 +286,7 @@ def _refill(
         (place, row) for place, rows in enumerate([*cursor.rows, cursor.row]) for row in range(rows)
     ]
     taken = [places[number] for number in share.of_rows(0, len(places))]
-    popped = cursor.emitted - sum(1 for _ in mixer.through(taken, len(taken)))
+    popped = cursor.emitted - len(mixer.exchange(taken))
     at_end = len(cursor.rows) == len(urls)
     if not 0 <= popped <= (len(mixer.kept) if at_end else 0):
         raise ConfigurationError("state of the pass contradicts itself", got=str(cursor.to_json()))
