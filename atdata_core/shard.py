@@ -65,7 +65,8 @@ class ShardWriter:
     while the next ones are made.
 
     Args:
-        file: A file open for binary writing, at its start. It is neither flushed nor closed.
+        file: A file open for binary writing, at its start, raw or buffered. It is neither flushed
+            nor closed.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -115,7 +116,10 @@ class ShardWriter:
         self._names, self._bodies, self._pending = [], [], 0
         data = b"".join((*parts, end))
         self._hash.update(data)
-        self._file.write(data)
+        # A raw file takes what fits (on a full disk, or past 2 GiB), and fails with the next write.
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self._file.write(rest) or len(rest) :]
 
 
 def write_shard(
