@@ -10,10 +10,11 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any, Self
 
+from atdata_core.atproto.door import check_origin
 from atdata_core.atproto.identity import resolve_authority, resolve_did
 from atdata_core.atproto.transport import encode_json, new_sdk, translated
 from atdata_core.atproto.uri import AtUri, check_did, check_nsid, check_rkey
-from atdata_core.atproto.web import check_origin, get_json, open_stream
+from atdata_core.atproto.web import get_json, open_stream
 from atdata_core.cid import check_cid, cid_to_digest, dag_cbor_cid
 from atdata_core.errors import (
     AtdataError,

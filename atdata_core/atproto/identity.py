@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from atdata_core.atproto.door import check_origin
 from atdata_core.atproto.uri import check_did, check_handle, check_resolvable_did
-from atdata_core.atproto.web import check_origin, get_json
+from atdata_core.atproto.web import get_json
 from atdata_core.errors import NotFoundError, ServiceError
 
 DEFAULT_PLC_URL = "https://plc.directory"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from atdata_core.errors import UnreachableError
 
 if TYPE_CHECKING:
-    import httpx
+    import httpcore
 
 
 class ResponseStream(io.RawIOBase):
@@ -18,11 +18,11 @@ class ResponseStream(io.RawIOBase):
         where: The address, for errors.
     """
 
-    def __init__(self, context: "AbstractContextManager[httpx.Response]", where: str) -> None:
+    def __init__(self, context: "AbstractContextManager[httpcore.Response]", where: str) -> None:
         super().__init__()
         self._stack = ExitStack()
         self._where = where
-        self._pieces = self._stack.enter_context(context).iter_raw(1 << 20)
+        self._pieces = self._stack.enter_context(context).iter_stream()
         self._rest = memoryview(b"")
 
     def readable(self) -> bool:
@@ -31,12 +31,12 @@ class ResponseStream(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Fills as much of `buffer` as the next piece holds; 0 at the end."""
-        import httpx
+        from atdata_core.atproto.dial import ERRORS
 
         while not self._rest:
             try:
                 piece = next(self._pieces, None)
-            except httpx.HTTPError as error:
+            except ERRORS as error:
                 raise UnreachableError(
                     f"connection broke: {error or type(error).__name__}", where=self._where
                 ) from error

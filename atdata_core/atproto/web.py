@@ -1,16 +1,14 @@
 """Requests to servers that others name: PDS hosts, the PLC directory, record URLs.
 
-They carry no credentials, follow no redirects, and go over https; plain http only to this
-machine, and only when the user's own settings point there, as with the devnet.
+They carry no credentials, follow no redirects, take nothing compressed, and go through the door.
 """
 
 import contextlib
-import ipaddress
-import os
 from collections.abc import Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
+from atdata_core.atproto.door import check_origin
 from atdata_core.errors import (
     AtdataError,
     NotFoundError,
@@ -20,11 +18,12 @@ from atdata_core.errors import (
 )
 
 if TYPE_CHECKING:
-    import httpx
+    import httpcore
 
 _TIMEOUT_S = 30.0
 _MAX_JSON_BYTES = 5_000_000
-_CHUNK = 1 << 20
+_USER_AGENT = "atdata-dagster"
+_URL_CHARACTERS = "!$&'()*+,/:;=@?%[]~-._"
 _NOT_FOUND = {
     "RecordNotFound",
     "RepoNotFound",
@@ -46,7 +45,7 @@ def get_json(url: str, params: Mapping[str, str | int] | None = None) -> Any:
     """
     with _stream(url, params) as response:
         body = bytearray()
-        for piece in response.iter_bytes():
+        for piece in response.iter_stream():
             body += piece
             if len(body) > _MAX_JSON_BYTES:
                 raise ServiceError(
@@ -73,92 +72,68 @@ def parse_json(body: bytes, where: str) -> Any:
         raise ServiceError("answer is not JSON", where=where, got=repr(body[:60])) from error
 
 
-def check_origin(url: str) -> str:
-    """`url`'s origin, if it may be asked: https, or http on this machine when settings say so.
-
-    Raises:
-        ServiceError: It may not.
-    """
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        _ = parts.port
-    except ValueError as error:
-        raise ServiceError(f"address is malformed: {error}", where=url[:200]) from error
-    local = host == "localhost" or _is_loopback(host)
-    public = not local and (_is_public(host) or host in _own_hosts())
-    allowed = parts.scheme == "https" and public
-    allowed = allowed or (local and parts.scheme in ("http", "https") and loopback_allowed())
-    if not allowed or not host or parts.username is not None:
-        raise ServiceError(
-            "address may not be asked",
-            where=url[:200],
-            expected="https on a public host",
-            remedy="A server on this machine or within a network is asked once ATDATA_PLC_URL or "
-            "ATDATA_PDS_URL points to it",
-        )
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def loopback_allowed() -> bool:
-    """Whether the user's own settings point to this machine."""
-    return any(host == "localhost" or _is_loopback(host) for host in _own_hosts())
-
-
-def _own_hosts() -> set[str]:
-    names = ("ATDATA_PDS_URL", "ATDATA_PLC_URL")
-    return {urlsplit(os.environ.get(name, "")).hostname or "" for name in names}
-
-
-def _is_public(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return True  # a name: where it leads is not looked up here
-    return address.is_global and not address.is_multicast
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 @contextlib.contextmanager
-def _stream(url: str, params: Mapping[str, str | int] | None) -> "Iterator[httpx.Response]":
-    import httpx
+def _stream(url: str, params: Mapping[str, str | int] | None) -> "Iterator[httpcore.Response]":
+    from atdata_core.atproto import dial
 
     check_origin(url)
-    headers = {"Accept-Encoding": "identity"}
+    target = f"{url}?{urlencode(params)}" if params else url
+    timeout = dict.fromkeys(("connect", "read", "write", "pool"), _TIMEOUT_S)
     try:
-        with (
-            httpx.Client(timeout=_TIMEOUT_S, follow_redirects=False, trust_env=False) as client,
-            client.stream("GET", url, params=params, headers=headers) as response,
-        ):
-            if response.status_code != 200:
-                raise _refusal(response, url)
+        with dial.pool().stream(
+            "GET",
+            _encoded(target),
+            headers={"Accept-Encoding": "identity", "User-Agent": _USER_AGENT},
+            extensions={"timeout": timeout},
+        ) as response:
+            headers = headers_of(response)
+            if response.status != 200:
+                raise _refusal(response, headers, url)
+            if headers.get("content-encoding", "identity").lower() != "identity":
+                raise ServiceError(
+                    "answer is compressed, though that was not asked for",
+                    where=url,
+                    expected="no Content-Encoding",
+                    got=headers["content-encoding"][:60],
+                )
             yield response
-    except httpx.HTTPError as error:
+    except dial.ERRORS as error:
         raise UnreachableError(
-            f"no answer from the server: {error or type(error).__name__}", where=url
+            f"no answer from the server: {str(error) or type(error).__name__}", where=url
         ) from error
 
 
-def _refusal(response: "httpx.Response", url: str) -> AtdataError:
-    body = b"".join(_first(response.iter_bytes(), 4096))
+def headers_of(response: "httpcore.Response") -> dict[str, str]:
+    """A response's headers, names in lower case."""
+    return {
+        name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
+    }
+
+
+def _encoded(url: str) -> str:
+    """The same address with every character that HTTP can't hold as percent and number."""
+    try:
+        parts = urlsplit(url)
+        host = parts.netloc.encode("idna").decode("ascii")
+    except (UnicodeError, ValueError) as error:
+        raise ServiceError(f"address is malformed: {error}", where=url[:200]) from error
+    path = quote(parts.path or "/", safe=_URL_CHARACTERS)
+    query = quote(parts.query, safe=_URL_CHARACTERS)
+    return f"{parts.scheme}://{host}{path}{'?' if query else ''}{query}"
+
+
+def _refusal(response: "httpcore.Response", headers: Mapping[str, str], url: str) -> AtdataError:
+    body = b"".join(_first(response.iter_stream(), 4096))
     code, message = xrpc_error(body)
-    text = message or f"HTTP {response.status_code}"
+    text = message or f"HTTP {response.status}"
     missing = code in _NOT_FOUND or message.lower().endswith("not found")
-    if response.status_code in (404, 410) or missing or "could not locate" in message.lower():
-        return NotFoundError(text, where=str(response.url))
-    if response.status_code == 429:
+    if response.status in (404, 410) or missing or "could not locate" in message.lower():
+        return NotFoundError(text, where=url)
+    if response.status == 429:
         limited = RateLimitedError(text, code=code, where=url)
-        limited.retry_after = retry_after(response.headers)
+        limited.retry_after = retry_after(headers)
         return limited
-    return ServiceError(
-        text, code=code, where=str(response.url), got=f"HTTP {response.status_code}"
-    )
+    return ServiceError(text, code=code, where=url, got=f"HTTP {response.status}")
 
 
 def xrpc_error(body: bytes) -> tuple[str | None, str]:
