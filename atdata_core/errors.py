@@ -125,6 +125,8 @@ class ServiceError(AtdataError):
     ) -> None:
         super().__init__(message, where=where, expected=expected, got=got, remedy=remedy)
         self.code = code
+        self.location: str | None = None
+        """Where a redirect leads, which was not followed."""
 
 
 class UnreachableError(ServiceError, ConnectionError):

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from atdata_core.atproto.door import check_origin
+from atdata_core.atproto.handles import claimed_did
 from atdata_core.atproto.uri import check_did, check_handle, check_resolvable_did
 from atdata_core.atproto.web import get_json
 from atdata_core.errors import NotFoundError, ServiceError
@@ -50,7 +51,7 @@ def resolve_did(did: str) -> Identity:
 def resolve_handle(handle: str) -> str:
     """The DID of a handle, confirmed by its document.
 
-    The user's own PDS is asked, where ``ATDATA_PDS_URL`` names one, else the handle's host.
+    The user's own PDS is asked, where ``ATDATA_PDS_URL`` names one, else DNS and the handle's host.
 
     Raises:
         InvalidUriError: `handle` is malformed.
@@ -68,7 +69,7 @@ def resolve_handle(handle: str) -> str:
             raise NotFoundError("handle leads to no account", where=handle) from error
         did = check_did(str(answer.get("did") if isinstance(answer, dict) else answer))
     else:
-        did = _well_known_did(handle)
+        did = claimed_did(handle)
     if resolve_did(did).handle != handle.lower():
         raise NotFoundError(
             "account doesn't claim this handle", where=handle, got=did, remedy="Use the DID instead"
@@ -119,10 +120,3 @@ def _identity(did: str, document: Any) -> Identity:
 def _list(document: dict[str, Any], key: str) -> list[Any]:
     value = document.get(key)
     return value if isinstance(value, list) else []
-
-
-def _well_known_did(handle: str) -> str:
-    from atdata_core.atproto.web import open_stream
-
-    with open_stream(f"https://{handle}/.well-known/atproto-did") as stream:
-        return check_did(stream.read(2048).decode("ascii", "replace").strip())

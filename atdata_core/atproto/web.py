@@ -133,7 +133,10 @@ def _refusal(response: "httpcore.Response", headers: Mapping[str, str], url: str
         limited = RateLimitedError(text, code=code, where=url)
         limited.retry_after = retry_after(headers)
         return limited
-    return ServiceError(text, code=code, where=url, got=f"HTTP {response.status}")
+    refused = ServiceError(text, code=code, where=url, got=f"HTTP {response.status}")
+    if response.status in (301, 302, 303, 307, 308):
+        refused.location = headers.get("location")
+    return refused
 
 
 def xrpc_error(body: bytes) -> tuple[str | None, str]:
