@@ -7,12 +7,13 @@ session, so that no token reaches a host that didn't issue it.
 
 import contextlib
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from atdata_core.atproto.door import check_origin
 from atdata_core.atproto.identity import resolve_authority, resolve_did
-from atdata_core.atproto.transport import encode_json, new_sdk, translated
+from atdata_core.atproto.transport import encode_json, new_sdk, session_scope, translated
 from atdata_core.atproto.uri import AtUri, check_did, check_nsid, check_rkey
 from atdata_core.atproto.web import get_json, open_stream
 from atdata_core.cid import check_cid, cid_to_digest, dag_cbor_cid
@@ -79,13 +80,19 @@ class AtmosphereClient:
 
         Args:
             handle: The account's handle or DID.
-            password: An app password; never the account's main one.
+            password: An app password; the account's main one is warned of.
 
         Raises:
             AuthenticationError: The PDS knows no such account, or it has another password.
             UnreachableError: The PDS doesn't answer.
         """
         self._log_in(f"login of {handle}", login=handle, password=password)
+        if session_scope(self.export_session()) == "com.atproto.access":
+            warnings.warn(
+                f"{handle} logged in with the account's main password, which can do everything. "
+                "Make an app password in the account's settings, and give that to programs.",
+                stacklevel=2,
+            )
 
     def login_with_session(self, session: str) -> None:
         """Continues a session that `export_session` gave."""

@@ -33,6 +33,21 @@ def new_sdk(base_url: str) -> "Client":
     return Client(base_url, request=request)
 
 
+def session_scope(session: str) -> str | None:
+    """The scope that a session's access token names, ``com.atproto.appPass`` for an app password.
+
+    None where the token can't be read: it is the server's own business what is in it.
+    """
+    import base64
+
+    with contextlib.suppress(IndexError, ValueError, AttributeError):
+        token = session.split(":::")[2]
+        claims = token.split(".")[1]
+        scope = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4))).get("scope")
+        return scope if isinstance(scope, str) else None
+    return None
+
+
 def encode_json(body: Mapping[str, Any]) -> bytes:
     """A request's body; raises `InvalidRecordError` for what a record can't hold (NaN, bytes)."""
     try:

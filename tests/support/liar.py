@@ -24,6 +24,17 @@ def _jwt(scope):
     return f"{part({'alg': 'HS256', 'typ': 'JWT'})}.{part(claims)}.{'s' * 43}"
 
 
+def session(scope):
+    """What createSession answers to a password that opens so much."""
+    return {
+        "did": DID,
+        "handle": HANDLE,
+        "active": True,
+        "accessJwt": _jwt(scope),
+        "refreshJwt": _jwt("com.atproto.refresh"),
+    }
+
+
 class Liar:
     """The server; `url` is its origin, and `requests` what it was asked."""
 
@@ -125,11 +136,7 @@ class Liar:
         if path == DID:
             return 200, self.document()
         if path == "com.atproto.server.createSession":
-            session = {"did": DID, "handle": HANDLE, "didDoc": self.document(), "active": True}
-            return 200, session | {
-                "accessJwt": _jwt("com.atproto.appPass"),
-                "refreshJwt": _jwt("com.atproto.refresh"),
-            }
+            return 200, session("com.atproto.appPass") | {"didDoc": self.document()}
         if path == "com.atproto.server.describeServer":
             return 200, {"did": "did:web:localhost", "availableUserDomains": [".test"]}
         if path == "com.atproto.identity.resolveHandle" and query["handle"] == HANDLE:
