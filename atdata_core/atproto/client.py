@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from atdata_core.atproto.door import check_origin
-from atdata_core.atproto.identity import resolve_authority, resolve_did
+from atdata_core.atproto.identity import ask_host, resolve_authority, resolve_did
 from atdata_core.atproto.transport import encode_json, new_sdk, session_scope, translated
 from atdata_core.atproto.uri import AtUri, check_did, check_nsid, check_rkey
 from atdata_core.atproto.web import get_json, open_stream
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PDS_URL = "https://bsky.social"
 _FALLBACK_BLOB_LIMIT = 50_000_000
+_MAX_BLOB_IN_MEMORY = 300_000_000  # the largest that any lexicon of Bluesky's allows, 2026
 _PAGE = 100
 _CHUNK = 1 << 20
 
@@ -383,8 +384,10 @@ class AtmosphereClient:
             NotFoundError: The PDS has no such blob (any more).
         """
         cid_to_digest(cid)
-        url = f"{resolve_did(check_did(did)).pds}/xrpc/com.atproto.sync.getBlob"
-        return open_stream(url, {"did": did, "cid": cid})
+        params = {"did": check_did(did), "cid": cid}
+        return ask_host(
+            did, lambda pds: open_stream(f"{pds}/xrpc/com.atproto.sync.getBlob", params)
+        )
 
     def get_blob(self, did: str, cid: str, size: int | None = None) -> bytes:
         """A blob of anybody's, whole and verified.
@@ -401,7 +404,7 @@ class AtmosphereClient:
         from hashlib import sha256
 
         with self.open_blob(did, cid) as stream:
-            data = stream.read(-1 if size is None else size + 1)
+            data = stream.read((_MAX_BLOB_IN_MEMORY if size is None else size) + 1)
         if sha256(data).digest() != cid_to_digest(cid):
             raise IntegrityError("blob's bytes are not those of its CID", where=did, expected=cid)
         return data
@@ -429,8 +432,11 @@ class AtmosphereClient:
         return self.base_url if self._sdk is None else resolve_did(self.did).pds
 
     def _ask(self, did: str, method: str, params: Mapping[str, str | int]) -> dict[str, Any]:
-        url = f"{resolve_did(did).pds}/xrpc/{method}"
-        return _json_object(get_json(url, params), url)
+        def ask(pds: str) -> dict[str, Any]:
+            url = f"{pds}/xrpc/{method}"
+            return _json_object(get_json(url, params), url)
+
+        return ask_host(did, ask)
 
     def _procedure(self, method: str, body: Mapping[str, Any]) -> dict[str, Any]:
         content = encode_json(body)

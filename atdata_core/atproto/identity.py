@@ -5,21 +5,28 @@ to name the handle too.
 """
 
 import functools
+import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 from atdata_core.atproto.door import check_origin
 from atdata_core.atproto.handles import claimed_did
 from atdata_core.atproto.uri import check_did, check_handle, check_resolvable_did
 from atdata_core.atproto.web import get_json
-from atdata_core.errors import NotFoundError, ServiceError
+from atdata_core.errors import NotFoundError, RateLimitedError, ServiceError, UnreachableError
 
 DEFAULT_PLC_URL = "https://plc.directory"
 _KEEP_S = 300
+_STALE_S = 24 * 3600
+_MAX_KNOWN = 4096
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,8 @@ class Identity:
 def resolve_did(did: str, *, fresh: bool = False) -> Identity:
     """The identity that a DID's document describes; asked anew after five minutes.
 
+    Where the directory doesn't answer, what it said within the last day is taken, with a warning.
+
     Args:
         did: The DID.
         fresh: Whether to ask anew now, since what is known seems to have changed.
@@ -54,7 +63,37 @@ def resolve_did(did: str, *, fresh: bool = False) -> Identity:
     check_resolvable_did(did)
     if fresh:
         _resolve_did.cache_clear()
-    return _resolve_did(did, plc_url(), int(time.monotonic() // _KEEP_S))
+    asked = (did, plc_url())
+    try:
+        found = _resolve_did(*asked, int(time.monotonic() // _KEEP_S))
+    except ServiceError as error:
+        known, at = _last.get(asked, (None, 0.0))
+        if known is None or not _is_passing(error) or time.monotonic() - at > _STALE_S:
+            raise
+        log.warning("%s; going on with what it said of %s before", error, did)
+        return known
+    _last[asked] = (found, time.monotonic())
+    if len(_last) > _MAX_KNOWN:
+        _last.pop(next(iter(_last)))
+    return found
+
+
+def _is_passing(error: ServiceError) -> bool:
+    """Whether a directory is out of order, rather than that it says something else now."""
+    passing = isinstance(error, UnreachableError | RateLimitedError)
+    return passing or (error.got or "").startswith("HTTP 5")
+
+
+def ask_host(did: str, ask: Callable[[str], T]) -> T:
+    """What an account's PDS answers; where it has moved, what its new one does."""
+    pds = resolve_did(did).pds
+    try:
+        return ask(pds)
+    except (NotFoundError, UnreachableError):
+        moved_to = resolve_did(did, fresh=True).pds
+        if moved_to == pds:
+            raise
+        return ask(moved_to)
 
 
 def resolve_handle(handle: str) -> str:
@@ -96,7 +135,10 @@ def plc_url() -> str:
     return os.environ.get("ATDATA_PLC_URL", DEFAULT_PLC_URL).rstrip("/")
 
 
-@functools.lru_cache(maxsize=4096)
+_last: dict[tuple[str, str], tuple[Identity, float]] = {}
+
+
+@functools.lru_cache(maxsize=_MAX_KNOWN)
 def _resolve_did(did: str, directory: str, _slot: int) -> Identity:
     if did.startswith("did:plc:"):
         document = get_json(f"{directory}/{quote(did, safe=':')}")
