@@ -44,7 +44,8 @@ def load_dataset(
         sample_type: The type to read into. A record or an index tells it; plain shards don't.
         index: Where names are looked up; for ``@local/…`` by default the Redis that
             ``ATDATA_REDIS_URL`` names.
-        store: Reads shards at plain addresses, for instance an `S3DataStore` with credentials.
+        store: Reads shards at plain addresses, for instance an `S3DataStore` with credentials. A
+            record's objects in S3 are asked for without the reader's keys, unless a store is given.
         split: Only this split, as `load_splits` finds it; None: all shards.
 
     Raises:
@@ -56,14 +57,14 @@ def load_dataset(
         return load_splits(path, sample_type, index=index, store=store)[split]
     text = fspath(path)
     if text.startswith("at://"):
-        return DatasetLoader(AtmosphereClient()).to_dataset(text, sample_type)
+        return DatasetLoader(AtmosphereClient()).to_dataset(text, sample_type, store=store)
     for prefix in _TEAM:
         if text.startswith(prefix):
             name = unquote(text.removeprefix(prefix))
             return (index or LocalIndex()).open_dataset(name, sample_type)
     if text.startswith("@"):
         client = AtmosphereClient()
-        return DatasetLoader(client).to_dataset(_resolve(client, text), sample_type)
+        return DatasetLoader(client).to_dataset(_resolve(client, text), sample_type, store=store)
     if index is not None:
         return index.open_dataset(text, sample_type)
     if "://" not in text and Path(text).is_file():

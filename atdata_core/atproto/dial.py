@@ -3,6 +3,7 @@
 The only module that knows httpcore.
 """
 
+import atexit
 import functools
 import os
 import time
@@ -111,10 +112,12 @@ def pool() -> httpcore.ConnectionPool:
 def _pool(_process: int) -> httpcore.ConnectionPool:
     import httpx
 
-    return httpcore.ConnectionPool(
+    made = httpcore.ConnectionPool(
         ssl_context=httpx.create_ssl_context(trust_env=False),
         max_connections=64,
         max_keepalive_connections=8,
         keepalive_expiry=5,
         network_backend=GuardedBackend(),
     )
+    atexit.register(made.close)
+    return made

@@ -4,6 +4,7 @@ from typing import Any
 
 from atdata_core.atproto.client import AtmosphereClient
 from atdata_core.atproto.records import DATASET_TYPES, SCHEMA_TYPES, parse_schema
+from atdata_core.atproto.uri import AtUri
 from atdata_core.entry import DatasetEntry
 from atdata_core.errors import AtdataError, NotFoundError
 from atdata_core.indexes.base import AbstractIndex
@@ -19,6 +20,7 @@ from atdata_core.publishing.common import iter_types
 from atdata_core.publishing.manifests import read_dataset
 from atdata_core.schema import Schema
 from atdata_core.sources import DataSource
+from atdata_core.stores import open_published
 from atdata_core.stores.base import AbstractDataStore, Progress
 from atdata_core.stores.pds import PDSBlobStore
 from atdata_core.stores.s3 import S3DataStore
@@ -129,6 +131,12 @@ class AtmosphereIndex(AbstractIndex):
         if self.moves_shards:
             return publisher.publish_blobs(draft, source, moved)
         return publisher.publish_external(draft, source=source)
+
+    def _source(self, entry: DatasetEntry) -> DataSource:
+        # An account's records can name addresses of any kind, whatever store new ones go to.
+        own = self.client.is_authenticated and entry.uri is not None
+        own = own and AtUri.parse(entry.uri or "").authority == self.client.did
+        return open_published(entry.data_urls, self.data_store, own=own)
 
     def _check_place(self, source: DataSource | None) -> None:
         # Before anything is copied or published: what isn't public stays where it is.

@@ -13,7 +13,7 @@ from atdata_core.indexes.codec import plain_metadata
 from atdata_core.indexes.insertion import Counter, Insertion
 from atdata_core.publishing import check_type, raw_source
 from atdata_core.schema import Schema
-from atdata_core.shard import DEFAULT_MAX_SAMPLES, DEFAULT_MAX_SHARD_BYTES, Shard
+from atdata_core.shard import DEFAULT_MAX_SAMPLES, DEFAULT_MAX_SHARD_BYTES
 from atdata_core.sources import DataSource
 from atdata_core.stores import open_source
 from atdata_core.stores.base import AbstractDataStore, Progress
@@ -369,13 +369,13 @@ class AbstractIndex(ABC):
         entry = ref if isinstance(ref, DatasetEntry) else self.get_dataset(ref)
         schema = self.load_schema(entry.schema_ref)
         sample_type = check_type(schema, sample_type, entry.name)
-        return listed_dataset(entry, schema, self._source(entry.shards), sample_type)
+        return listed_dataset(entry, schema, self._source(entry), sample_type)
 
     moves_shards = False
     """Whether `_put_entry` moves the shards itself, since they and the entry are one step."""
 
-    def _source(self, shards: Sequence[Shard]) -> DataSource:
-        urls = [shard.url for shard in shards]
+    def _source(self, entry: DatasetEntry) -> DataSource:
+        urls = entry.data_urls
         return self.data_store.create_source(urls) if self.data_store else open_source(urls)
 
     def _registered(

@@ -18,7 +18,7 @@ from atdata_core.errors import ConfigurationError, InvalidRecordError, SchemaErr
 from atdata_core.publishing.common import iter_types
 from atdata_core.publishing.manifests import read_dataset
 from atdata_core.publishing.schemas import SchemaLoader, check_type
-from atdata_core.stores import open_source
+from atdata_core.stores import AbstractDataStore, open_published
 from atdata_core.stores.pds import SHARD_MIME_TYPE, PDSBlobStore
 
 
@@ -74,12 +74,20 @@ class DatasetLoader:
         """What else belongs to a dataset."""
         return dict(self.entry(uri).metadata)
 
-    def to_dataset(self, uri: str | AtUri, sample_type: type | None = None) -> Dataset[Any]:
+    def to_dataset(
+        self,
+        uri: str | AtUri,
+        sample_type: type | None = None,
+        *,
+        store: AbstractDataStore | None = None,
+    ) -> Dataset[Any]:
         """The dataset at an AT URI, every shard verified before a sample of it is handed out.
 
         Args:
             uri: The record's address.
             sample_type: The type to read into; by default one built from the schema's record.
+            store: An `S3DataStore` whose credentials may be used where the record names objects
+                in S3; by default they are asked for unsigned, as anybody would.
 
         Raises:
             SchemaError: `sample_type` is not what the dataset's schema says.
@@ -99,4 +107,4 @@ class DatasetLoader:
                 got=schema.cid,
             )
         found = check_type(schema, sample_type, str(uri))
-        return listed_dataset(entry, schema, open_source(entry.data_urls), found)
+        return listed_dataset(entry, schema, open_published(entry.data_urls, store), found)

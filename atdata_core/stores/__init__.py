@@ -8,7 +8,7 @@ from atdata_core.stores.base import AbstractDataStore
 from atdata_core.stores.files import FileDataStore
 from atdata_core.stores.http import HttpSource
 from atdata_core.stores.pds import BlobSource, PDSBlobStore
-from atdata_core.stores.s3 import S3DataStore, S3Source
+from atdata_core.stores.s3 import S3DataStore, S3Source, split_s3_url
 
 __all__ = [
     "AbstractDataStore",
@@ -18,6 +18,7 @@ __all__ = [
     "PDSBlobStore",
     "S3DataStore",
     "S3Source",
+    "open_published",
     "open_source",
 ]
 
@@ -44,3 +45,27 @@ def open_source(urls: Sequence[str]) -> DataSource:
             got=", ".join(sorted(schemes)),
         )
     return _SOURCES[schemes.pop() if schemes else "file"](urls)
+
+
+def open_published(
+    urls: Sequence[str], store: AbstractDataStore | None = None, *, own: bool = False
+) -> DataSource:
+    """A source for the shards that a record names, which may be a stranger's.
+
+    Objects in S3 are asked for without a signature: a record must not make its reader's keys open
+    a bucket that its writer only guessed. A store that the reader gives is his consent.
+
+    Args:
+        urls: Their addresses.
+        store: Whose credentials may be used, an `S3DataStore`.
+        own: Whether the record is the reader's own, and its addresses are his.
+
+    Raises:
+        ConfigurationError: See `open_source`.
+    """
+    in_s3 = urls and all(url.startswith("s3://") for url in urls)
+    if not in_s3 or own:
+        return open_source(urls)
+    if isinstance(store, S3DataStore):
+        return store.create_source(urls)
+    return S3Source(urls, S3DataStore(bucket=split_s3_url(urls[0])[0], anonymous=True))

@@ -45,6 +45,7 @@ class S3DataStore(AbstractDataStore):
         bucket: The bucket; by default ``ATDATA_S3_BUCKET``. It must exist.
         endpoint_url: The server; by default that of `credentials`, else ``ATDATA_S3_ENDPOINT``,
             else Amazon's.
+        anonymous: Whether requests go out unsigned, as for a public bucket of somebody else's.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class S3DataStore(AbstractDataStore):
         *,
         bucket: str | None = None,
         endpoint_url: str | None = None,
+        anonymous: bool = False,
     ) -> None:
         name = bucket or os.environ.get("ATDATA_S3_BUCKET")
         if not name:
@@ -61,6 +63,7 @@ class S3DataStore(AbstractDataStore):
                 expected="bucket=… or the environment variable ATDATA_S3_BUCKET",
             )
         self.bucket = name
+        self.anonymous = anonymous
         self._options = _options(credentials)
         if endpoint_url:
             self._options["endpoint_url"] = endpoint_url
@@ -125,12 +128,13 @@ class S3DataStore(AbstractDataStore):
         """The boto3 client; made when it is first needed, one a process."""
         if self._client is None:
             import boto3
+            from botocore import UNSIGNED
             from botocore.config import Config
 
             self._client = boto3.session.Session().client(
                 "s3",
                 config=Config(
-                    signature_version="s3v4",
+                    signature_version=UNSIGNED if self.anonymous else "s3v4",
                     s3={"addressing_style": "path"} if self.endpoint_url else {},
                     retries={"mode": "standard", "max_attempts": 4},
                     connect_timeout=10,

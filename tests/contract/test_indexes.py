@@ -693,11 +693,13 @@ def test_a_public_record_can_point_to_s3_and_is_verified_all_the_same(
     assert value["storage"]["urls"] == entry.data_urls
     assert [shard["cid"] for shard in value["shards"]] == [shard.cid for shard in entry.shards]
     public = AtmosphereIndex(atmosphere.client)
+    store = S3DataStore(bucket=team.bucket)
     assert public.get_dataset("digits").cid == entry.cid
     assert list(public.open_dataset("digits", Item)) == items(6)
+    assert list(atdata.load_dataset(uri, Item, store=store)) == items(6)
     team.damage(entry)
     with pytest.raises(IntegrityError):
-        list(atdata.load_dataset(uri, Item))
+        list(atdata.load_dataset(uri, Item, store=store))
 
 
 def test_an_index_of_records_can_keep_its_shards_in_s3(atmosphere, dataset, boto, bucket):
