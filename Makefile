@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev test check bench clean
+.PHONY: help setup run dev test check bench fuzz clean
 
 help: ## Lists these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,6 +42,11 @@ check: $(VENV)/.dev ## Format, lint, direction of imports, types, and whether th
 
 bench: $(VENV)/.dev ## Measures the journey of a large dataset: speed, and memory above resting
 	@$(BIN)/python -m benchmarks
+
+fuzz: $(VENV)/.dev ## Fuzzes each reader of strangers' bytes, guided by coverage; SECONDS=600 each
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check atheris
+	@for target in car mst cbor tar npy msgpack; do \
+		$(BIN)/python -m tests.fuzz $$target $(or $(SECONDS),600) || exit 1; done
 
 clean: ## Removes .venv, the services' data, and what tools left behind
 	rm -rf $(VENV) .devnet .dagster .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

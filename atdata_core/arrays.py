@@ -5,10 +5,12 @@ the compact form that public ``atdata`` writes since 0.3
 (``u8 len(dtype) · dtype · u8 ndim · ndim x int64 · data``).
 """
 
+import ast
 import functools
 import io
 import itertools
 import math
+import re
 import tokenize
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -167,6 +169,8 @@ def _array_header(data: bytes, where: str) -> tuple[int, "np.dtype[Any]", tuple[
 
 @functools.lru_cache(maxsize=4096)
 def _parse_npy_header(header: bytes) -> tuple[int, "np.dtype[Any]", tuple[int, ...], bool]:
+    # Python 2 wrote lengths as 3L. NumPy reads that with a warning; here it is 3 and a space.
+    header = re.sub(rb"(\d)L(?=[,)])", rb"\1 ", header)
     stream = io.BytesIO(header)
     version = npy.read_magic(stream)
     read: Callable[..., Any] = (
@@ -174,6 +178,8 @@ def _parse_npy_header(header: bytes) -> tuple[int, "np.dtype[Any]", tuple[int, .
     )
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f".npy version {version} is not supported")
+    if len(header) <= _MAX_NPY_HEADER:
+        ast.literal_eval(header[10 if version == (1, 0) else 12 :].decode("latin-1"))
     shape, fortran, dtype = read(stream)
     _check_dims(shape)
     return stream.tell(), dtype, shape, fortran

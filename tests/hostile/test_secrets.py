@@ -58,7 +58,9 @@ def bucket_of_a_stranger(monkeypatch):
         schema_uri = server.add_record(SCHEMA_TYPES[0], "s", schema)
         shard = Shard("s3://guessed/a.tar", cid_of(data), len(data), 1)
         entry = DatasetEntry("d", schema_uri, (shard,), schema_cid=Schema.of(Other).cid)
-        record = dataset_record(entry, external_storage([shard.url], [shard], names_of()), None, names_of())
+        record = dataset_record(
+            entry, external_storage([shard.url], [shard], names_of()), None, names_of()
+        )
         yield server.add_record(DATASET_TYPES[0], "d", record), s3
 
 

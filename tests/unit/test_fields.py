@@ -393,3 +393,10 @@ def test_an_item_of_a_list_that_doesn_t_fit_is_named():
         kind.decode([[1], ["a"]], "x")
     with pytest.raises(SampleError, match="got tuple"):
         kind.encode((1,), "x")
+
+
+def test_lengths_as_python_2_wrote_them_are_read_without_a_warning():
+    data = npy_bytes(np.arange(6, dtype=np.int16).reshape(2, 3), "x")
+    old = data.replace(b"(2, 3), }  ", b"(2L, 3L), }")
+    assert old != data
+    assert array_from_bytes(old, "x").tolist() == [[0, 1, 2], [3, 4, 5]]
