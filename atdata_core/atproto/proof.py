@@ -100,6 +100,8 @@ def prove_record(
     did = resolve_authority(parsed.authority)
     parsed = AtUri(did, parsed.collection, parsed.rkey)
     identity = resolve_did(did)
+    revs = revs or default_revs()
+    floor = revs.get(did) or ""
     try:
         proven = _prove(identity, parsed)
     except (VerificationError, NotFoundError, UnreachableError) as error:
@@ -110,7 +112,7 @@ def prove_record(
         if fresh.document == identity.document:
             raise
         proven = _prove(fresh, parsed)
-    (revs or default_revs()).note(did, proven.rev, proven.commit, allow_rollback=allow_rollback)
+    revs.note(did, proven.rev, proven.commit, floor=floor, allow_rollback=allow_rollback)
     return proven
 
 

@@ -33,13 +33,23 @@ class RevStore:
         with self._locked():
             return self._seen.get(did, (None, ""))[0]
 
-    def note(self, did: str, rev: str, commit: str, *, allow_rollback: bool = False) -> None:
+    def note(
+        self,
+        did: str,
+        rev: str,
+        commit: str,
+        *,
+        floor: str | None = None,
+        allow_rollback: bool = False,
+    ) -> None:
         """Takes note of a revision that was proven.
 
         Args:
             did: Whose repository it is.
             rev: The revision.
             commit: The CID of its commit.
+            floor: The newest one seen when the server was asked, since when others may have seen
+                newer ones; by default the newest seen by now. Empty for none.
             allow_rollback: Whether an older one than was seen takes its place, as after a server
                 was restored from a backup.
 
@@ -53,7 +63,9 @@ class RevStore:
             if known == (rev, commit):
                 return
             if known is not None and not allow_rollback:
-                _check_forward(did, known, (rev, commit))
+                _check_forward(did, known, (rev, commit), known[0] if floor is None else floor)
+                if rev < known[0]:
+                    return
             self._seen[did] = (rev, commit)
             if self.path is not None:
                 _write(self.path, self._seen)
@@ -78,13 +90,13 @@ def default_revs() -> RevStore:
 _IN_MEMORY = RevStore()
 
 
-def _check_forward(did: str, known: tuple[str, str], new: tuple[str, str]) -> None:
-    if new[0] < known[0]:
+def _check_forward(did: str, known: tuple[str, str], new: tuple[str, str], floor: str) -> None:
+    if new[0] < floor:
         raise VerificationError(
             "server gave an older state of the repository than was seen before",
             code="rollback",
             where=did,
-            expected=f"revision {known[0]} or newer",
+            expected=f"revision {floor} or newer",
             got=new[0],
             remedy="If the server was restored from a backup: allow_rollback=True",
         )

@@ -41,14 +41,16 @@ from atdata_core.errors import (
     ShardError,
     TooLargeError,
     UnreachableError,
+    VerificationError,
 )
 from tests.support.liar import DID, HANDLE, Liar
-from tests.support.samples import Item, items, shard_file
+from tests.support.samples import Item, Other, items, shard_file
 
 DATASET_TYPE, SCHEMA_TYPE = DATASET_TYPES[0], SCHEMA_TYPES[0]
 
 NOTE = "com.example.note"
 GET = "com.atproto.repo.getRecord"
+PROOF = "com.atproto.sync.getRecord"
 LIST = "com.atproto.repo.listRecords"
 BLOB = "com.atproto.sync.getBlob"
 UPLOAD = "com.atproto.repo.uploadBlob"
@@ -389,10 +391,12 @@ def test_a_record_that_was_changed_after_it_was_linked_is_noticed(liar, publishe
         AtmosphereClient().get_record(note, linked)
     uri, _ = published
     schema_uri = liar.records[uri]["schemaRef"]
-    changed = {**liar.records[schema_uri], "description": "another one"}
-    liar.records[schema_uri] = changed
-    with pytest.raises(IntegrityError, match="changed since it was linked"):
-        atdata.load_dataset(uri, Item)
+    liar.records[schema_uri] |= {"description": "in other words"}
+    opened = atdata.load_dataset(uri, Item)
+    assert "schema record was changed, but describes the same type" in str(opened.verification)
+    liar.records[schema_uri] = schema_record(Schema.of(Other))
+    with pytest.raises(VerificationError, match="changed after the dataset was published"):
+        atdata.load_dataset(uri)
 
 
 def test_a_schema_that_was_exchanged_under_a_dataset_without_a_strong_link_is_noticed(
@@ -629,7 +633,8 @@ def test_opening_a_dataset_asks_for_each_thing_once(liar, tmp_path):
     uri = liar.add_record(DATASET_TYPE, "d", record)
     identity._resolve_did.cache_clear()
     assert list(atdata.load_dataset(uri, Item)) == items(8)
-    assert len(liar.asked(GET)) == 2  # the dataset and its schema
+    assert len(liar.asked(PROOF)) == 1  # the dataset
+    assert len(liar.asked(GET)) == 1  # its schema, pinned by the dataset's record
     assert len(liar.asked(BLOB)) == 4
     assert len(liar.asked(DID)) == 1
 
@@ -653,7 +658,7 @@ def test_shards_at_an_address_that_may_not_be_asked_are_refused(liar, published,
     record = {key: v for key, v in liar.records[published[0]].items() if key not in told}
     uri = liar.add_record(DATASET_TYPE, "elsewhere", {**record, "storage": storage})
     with pytest.raises(AtdataError, match=words):
-        list(atdata.load_dataset(uri, Item))
+        list(atdata.load_dataset(uri, Item, verify="signed"))
 
 
 def test_a_server_within_a_network_is_asked_if_a_setting_points_to_it(monkeypatch):

@@ -162,12 +162,12 @@ class Repo:
         self.cids = cids
         self.commit(tree.root, rev, **commit)
 
-    def commit(self, data, rev=None, sign=None, **fields):
+    def commit(self, tree, rev=None, sign=None, **fields):
         """Signs a tree as it is; `fields` replace those of the commit."""
         body = {
             "did": self.did,
             "version": 3,
-            "data": CID(data),
+            "data": CID(tree),
             "rev": rev or tid(),
             "prev": None,
         } | fields
