@@ -8,14 +8,14 @@ session, so that no token reaches a host that didn't issue it.
 import contextlib
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from atdata_core.atproto.door import check_origin
 from atdata_core.atproto.identity import ask_host, resolve_authority, resolve_did
 from atdata_core.atproto.proof import ProvenRecord, prove_record
 from atdata_core.atproto.revisions import RevStore
-from atdata_core.atproto.transport import encode_json, new_sdk, session_scope, translated
+from atdata_core.atproto.transport import encode_json, invoke, new_sdk, session_scope, translated
 from atdata_core.atproto.uri import AtUri, check_did, check_nsid, check_rkey
 from atdata_core.atproto.web import get_json, open_stream
 from atdata_core.cid import check_cid, cid_to_digest, dag_cbor_cid
@@ -380,15 +380,15 @@ class AtmosphereClient:
         if size > self.max_blob_bytes:
             raise self.too_large(size, self.base_url)
         headers = {"Content-Type": mime_type, "Content-Length": str(size)}
-        content = data if isinstance(data, bytes) else _pieces(data, size)
-        with translated(f"blob upload to {self.base_url}"):
-            answer = self._session().invoke_procedure(
-                "com.atproto.repo.uploadBlob",
-                content=content,
-                headers=headers,
-                timeout=60 + size / 500_000,
-            )
-        blob = _json_object(_json_object(answer.content, "uploadBlob").get("blob"), "uploadBlob")
+        answer = invoke(
+            self._session(),
+            "com.atproto.repo.uploadBlob",
+            _body(data, size),
+            headers,
+            f"blob upload to {self.base_url}",
+            timeout=60 + size / 500_000,
+        )
+        blob = _json_object(_json_object(answer, "uploadBlob").get("blob"), "uploadBlob")
         received = _json_object(blob.get("ref", {}), "uploadBlob").get("$link")
         if blob.get("size") != size or (cid and received != cid):
             raise IntegrityError(
@@ -462,11 +462,14 @@ class AtmosphereClient:
 
     def _procedure(self, method: str, body: Mapping[str, Any]) -> dict[str, Any]:
         content = encode_json(body)
-        with translated(f"{method} at {self.base_url}"):
-            answer = self._session().invoke_procedure(
-                method, content=content, headers={"Content-Type": "application/json"}
-            )
-        return _json_object(answer.content, method)
+        answer = invoke(
+            self._session(),
+            method,
+            lambda: content,
+            {"Content-Type": "application/json"},
+            f"{method} at {self.base_url}",
+        )
+        return _json_object(answer, method)
 
 
 def trusted_dids(given: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -507,6 +510,28 @@ def _json_object(answer: Any, where: str) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise ServiceError("answer is not a JSON object", where=where, got=type(answer).__name__)
     return answer
+
+
+def _body(data: bytes | IO[bytes], size: int) -> Callable[[], bytes | Iterator[bytes]]:
+    """Makes a blob's body, and makes it again where its file can be read again."""
+    if isinstance(data, bytes):
+        return lambda: data
+    start = data.tell() if data.seekable() else None
+    fresh = True
+
+    def pieces() -> Iterator[bytes]:
+        nonlocal fresh
+        if not fresh and start is None:
+            raise AuthenticationError(
+                "session expired while a stream was sent, which can't be read again",
+                remedy="Run the same again: what is there already is not sent twice",
+            )
+        if not fresh:
+            data.seek(start or 0)
+        fresh = False
+        return _pieces(data, size)
+
+    return pieces
 
 
 def _pieces(file: IO[bytes], size: int) -> Iterator[bytes]:

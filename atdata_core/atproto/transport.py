@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from atdata_core.atproto.web import retry_after
@@ -76,6 +76,39 @@ def translated(what: str) -> Iterator[None]:
         if isinstance(error, AtdataError):
             raise
         raise AuthenticationError(f"session can't be used: {error}", where=what) from error
+
+
+def invoke(
+    sdk: "Client",
+    method: str,
+    content: Callable[[], Any],
+    headers: Mapping[str, str],
+    where: str,
+    **options: Any,
+) -> Any:
+    """Calls a procedure; a session that expired on the way is renewed once.
+
+    Args:
+        sdk: Whose session it is.
+        method: The procedure's NSID.
+        content: Makes the body, from its start.
+        headers: The request's headers.
+        where: What errors name.
+        **options: Passed on to the SDK.
+    """
+    try:
+        with translated(where):
+            return sdk.invoke_procedure(
+                method, content=content(), headers=dict(headers), **options
+            ).content
+    except AuthenticationError as error:
+        if error.code != "ExpiredToken":
+            raise
+    with translated(where):
+        sdk._refresh_and_set_session()
+        return sdk.invoke_procedure(
+            method, content=content(), headers=dict(headers), **options
+        ).content
 
 
 def _translate(error: Any, what: str) -> ServiceError | NotFoundError | ConflictError:

@@ -14,6 +14,7 @@ from atdata_core.atproto.records import (
     names_of,
     schema_record,
 )
+from atdata_core.errors import AuthenticationError
 from atdata_core.sample import pack
 from tests.support.liar import HANDLE, Liar, session
 from tests.support.samples import Other, cid_of, tar_of
@@ -78,3 +79,32 @@ def test_the_reader_s_keys_are_used_where_he_says_so(bucket_of_a_stranger):
     [headers] = s3.asked("a.tar")
     assert "AKIAREADER" in headers["Authorization"]
     assert "reader-s-secret" not in str(s3.requests)
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["bytes", "file"])
+def test_a_session_that_expires_in_mid_upload_is_renewed_once(monkeypatch, tmp_path, stream):
+    path = tmp_path / "blob"
+    path.write_bytes(b"x" * 300_000)
+    with Liar() as server, AtmosphereClient(server.url) as client:
+        monkeypatch.setenv("ATDATA_PDS_URL", server.url)
+        monkeypatch.setenv("ATDATA_PLC_URL", server.url)
+        client.login(HANDLE, "aaaa-bbbb-cccc-dddd")
+        expired = {"error": "ExpiredToken", "message": "Token has expired"}
+        upload, refresh = "com.atproto.repo.uploadBlob", "com.atproto.server.refreshSession"
+
+        def renew(query):
+            del server._answers[upload]
+            return session("com.atproto.appPass")
+
+        server.answer(upload, expired, 400)
+        server.answer(refresh, renew)
+        with path.open("rb") as file:
+            blob = client.upload_blob(file if stream else file.read(), size=300_000)
+        assert blob["ref"]["$link"] == cid_of(path.read_bytes())
+        assert (len(server.asked(upload)), len(server.asked(refresh))) == (2, 1)
+
+        server.answer(upload, expired, 400)
+        server.answer(refresh, expired, 400)
+        with pytest.raises(AuthenticationError, match="expired"):
+            client.upload_blob(b"x")
+        assert len(server.asked(upload)) == 3
