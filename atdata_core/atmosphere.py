@@ -1,6 +1,7 @@
 """Publishing and discovering datasets on the AT Protocol: the names for users, in one place."""
 
-from atdata_core.atproto.client import AtmosphereClient, Record
+from atdata_core.atproto.answers import Record
+from atdata_core.atproto.client import AtmosphereClient
 from atdata_core.atproto.records import CodeReference, LensDescription
 from atdata_core.atproto.uri import AtUri
 from atdata_core.indexes.atmosphere import AtmosphereIndex

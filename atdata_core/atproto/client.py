@@ -8,9 +8,11 @@ session, so that no token reaches a host that didn't issue it.
 import contextlib
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, Self
 
+from atdata_core.atproto.answers import Record, json_object, record_of
+from atdata_core.atproto.bodies import blob_body
 from atdata_core.atproto.door import check_origin
 from atdata_core.atproto.identity import ask_host, resolve_authority, resolve_did
 from atdata_core.atproto.proof import ProvenRecord, prove_record
@@ -18,14 +20,12 @@ from atdata_core.atproto.revisions import RevStore
 from atdata_core.atproto.transport import encode_json, invoke, new_sdk, session_scope, translated
 from atdata_core.atproto.uri import AtUri, check_did, check_nsid, check_rkey
 from atdata_core.atproto.web import get_json, open_stream
-from atdata_core.cid import check_cid, cid_to_digest, dag_cbor_cid
+from atdata_core.cid import check_cid, cid_to_digest
 from atdata_core.errors import (
     AtdataError,
     AuthenticationError,
     ConfigurationError,
     IntegrityError,
-    InvalidRecordError,
-    ServiceError,
     TooLargeError,
 )
 from atdata_core.verification import VerificationLevel
@@ -37,26 +37,6 @@ DEFAULT_PDS_URL = "https://bsky.social"
 _FALLBACK_BLOB_LIMIT = 50_000_000
 _MAX_BLOB_IN_MEMORY = 300_000_000  # the largest that any lexicon of Bluesky's allows, 2026
 _PAGE = 100
-_CHUNK = 1 << 20
-
-
-class Record(dict[str, Any]):
-    """A record's value, with its address and CID beside it.
-
-    Args:
-        value: The record's fields.
-        uri: Its AT URI, its authority a DID.
-        cid: Its CID.
-    """
-
-    def __init__(self, value: Mapping[str, Any], uri: str, cid: str) -> None:
-        super().__init__(value)
-        self.uri = uri
-        self.cid = cid
-
-    def strong_ref(self) -> dict[str, str]:
-        """The record at this very content (com.atproto.repo.strongRef)."""
-        return {"uri": self.uri, "cid": self.cid}
 
 
 class AtmosphereClient:
@@ -278,7 +258,7 @@ class AtmosphereClient:
             "com.atproto.repo.getRecord",
             {"repo": did, "collection": parsed.collection, "rkey": parsed.rkey},
         )
-        record = _record(answer, did, parsed.collection)
+        record = record_of(answer, did, parsed.collection)
         if record.uri.rpartition("/")[2] != parsed.rkey:
             raise IntegrityError("PDS answered with another record", where=str(uri), got=record.uri)
         if cid is not None and record.cid != cid:
@@ -326,7 +306,7 @@ class AtmosphereClient:
         records: list[Record] = []
         for item in answer.get("records") or ():
             with contextlib.suppress(AtdataError):
-                records.append(_record(_json_object(item, "listRecords"), did, collection))
+                records.append(record_of(json_object(item, "listRecords"), did, collection))
         following = answer.get("cursor")
         return records, following if answer.get("records") and following != cursor else None
 
@@ -383,13 +363,13 @@ class AtmosphereClient:
         answer = invoke(
             self._session(),
             "com.atproto.repo.uploadBlob",
-            _body(data, size),
+            blob_body(data, size),
             headers,
             f"blob upload to {self.base_url}",
             timeout=60 + size / 500_000,
         )
-        blob = _json_object(_json_object(answer, "uploadBlob").get("blob"), "uploadBlob")
-        received = _json_object(blob.get("ref", {}), "uploadBlob").get("$link")
+        blob = json_object(json_object(answer, "uploadBlob").get("blob"), "uploadBlob")
+        received = json_object(blob.get("ref", {}), "uploadBlob").get("$link")
         if blob.get("size") != size or (cid and received != cid):
             raise IntegrityError(
                 "PDS received other bytes than were sent",
@@ -456,7 +436,7 @@ class AtmosphereClient:
     def _ask(self, did: str, method: str, params: Mapping[str, str | int]) -> dict[str, Any]:
         def ask(pds: str) -> dict[str, Any]:
             url = f"{pds}/xrpc/{method}"
-            return _json_object(get_json(url, params), url)
+            return json_object(get_json(url, params), url)
 
         return ask_host(did, ask)
 
@@ -469,7 +449,7 @@ class AtmosphereClient:
             {"Content-Type": "application/json"},
             f"{method} at {self.base_url}",
         )
-        return _json_object(answer, method)
+        return json_object(answer, method)
 
 
 def trusted_dids(given: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -486,62 +466,3 @@ def trusted_dids(given: Sequence[str] | None = None) -> tuple[str, ...]:
 
 def _as_uri(uri: str | AtUri) -> AtUri:
     return uri if isinstance(uri, AtUri) else AtUri.parse(uri)
-
-
-def _record(answer: Mapping[str, Any], did: str, collection: str) -> Record:
-    value, uri = answer.get("value"), AtUri.parse(str(answer.get("uri")))
-    if not isinstance(value, dict) or (uri.authority, uri.collection) != (did, collection):
-        raise IntegrityError("PDS answered with another record", where=str(uri))
-    try:
-        cid = dag_cbor_cid(value)
-    except TypeError as error:  # a float, say, which no record can hold
-        raise InvalidRecordError(f"answer holds no record: {error}", where=str(uri)) from error
-    if cid != answer.get("cid"):
-        raise IntegrityError(
-            "record's content is not that of its CID",
-            where=str(uri),
-            expected=str(answer.get("cid")),
-            got=cid,
-        )
-    return Record(value, str(uri), cid)
-
-
-def _json_object(answer: Any, where: str) -> dict[str, Any]:
-    if not isinstance(answer, dict):
-        raise ServiceError("answer is not a JSON object", where=where, got=type(answer).__name__)
-    return answer
-
-
-def _body(data: bytes | IO[bytes], size: int) -> Callable[[], bytes | Iterator[bytes]]:
-    """Makes a blob's body, and makes it again where its file can be read again."""
-    if isinstance(data, bytes):
-        return lambda: data
-    start = data.tell() if data.seekable() else None
-    fresh = True
-
-    def pieces() -> Iterator[bytes]:
-        nonlocal fresh
-        if not fresh and start is None:
-            raise AuthenticationError(
-                "session expired while a stream was sent, which can't be read again",
-                remedy="Run the same again: what is there already is not sent twice",
-            )
-        if not fresh:
-            data.seek(start or 0)
-        fresh = False
-        return _pieces(data, size)
-
-    return pieces
-
-
-def _pieces(file: IO[bytes], size: int) -> Iterator[bytes]:
-    left = size
-    while piece := file.read(_CHUNK):
-        left -= len(piece)
-        if left < 0:
-            break
-        yield piece
-    if left:
-        raise IntegrityError(
-            "bytes to upload are fewer or more than was said", expected=f"{size:,} bytes"
-        )

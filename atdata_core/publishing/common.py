@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from atdata_core.atproto.client import AtmosphereClient, Record
+from atdata_core.atproto.answers import Record
+from atdata_core.atproto.client import AtmosphereClient
 from atdata_core.atproto.lexicon import validate_record
 from atdata_core.atproto.records import record_key
 from atdata_core.atproto.uri import AtUri

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from atdata_core.atproto.client import AtmosphereClient, Record
+from atdata_core.atproto.answers import Record
+from atdata_core.atproto.client import AtmosphereClient
 from atdata_core.atproto.identity import resolve_authority
 from atdata_core.atproto.records import LABEL_TYPES, names_of
 from atdata_core.atproto.records.common import now

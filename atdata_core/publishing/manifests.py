@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from atdata_core.atproto.client import AtmosphereClient, Record
+from atdata_core.atproto.answers import Record
+from atdata_core.atproto.client import AtmosphereClient
 from atdata_core.atproto.records import (
     MANIFEST_MIME_TYPE,
     MAX_SHARDS,

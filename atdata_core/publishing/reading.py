@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from atdata_core.atproto.client import AtmosphereClient, Record, trusted_dids
+from atdata_core.atproto.answers import Record
+from atdata_core.atproto.client import AtmosphereClient, trusted_dids
 from atdata_core.atproto.records import (
     DATASET_TYPES,
     blob_object,

@@ -4,7 +4,8 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from atdata_core.atproto.client import AtmosphereClient, Record
+from atdata_core.atproto.answers import Record
+from atdata_core.atproto.client import AtmosphereClient
 from atdata_core.atproto.records import SCHEMA_TYPES, names_of, parse_schema, schema_record
 from atdata_core.atproto.uri import AtUri
 from atdata_core.errors import SchemaError

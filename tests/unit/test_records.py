@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 import atdata_core as atdata
-from atdata_core.atproto.client import Record
+from atdata_core.atproto.answers import Record
 from atdata_core.atproto.lexicon import validate_record
 from atdata_core.atproto.records import (
     NAMESPACES,

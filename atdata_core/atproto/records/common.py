@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from atdata_core.atproto.client import Record
+from atdata_core.atproto.answers import Record
 from atdata_core.cid import dag_cbor
 from atdata_core.errors import InvalidRecordError
 

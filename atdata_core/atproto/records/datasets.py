@@ -7,7 +7,7 @@ the schema's record (a strongRef), of the schema's and the dataset's content, an
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from atdata_core.atproto.client import Record
+from atdata_core.atproto.answers import Record
 from atdata_core.atproto.lexicon import validate_record
 from atdata_core.atproto.records.common import (
     check_type,

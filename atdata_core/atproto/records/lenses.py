@@ -11,7 +11,7 @@ from pathlib import PureWindowsPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from atdata_core.atproto.client import Record
+from atdata_core.atproto.answers import Record
 from atdata_core.atproto.records.common import check_type, now, optional_text
 from atdata_core.atproto.records.names import LENS_TYPES, Names
 from atdata_core.atproto.uri import AtUri

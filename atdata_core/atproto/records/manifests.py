@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from atdata_core.atproto.client import Record
+from atdata_core.atproto.answers import Record
 from atdata_core.atproto.lexicon import lexicons
 from atdata_core.atproto.records.common import record_key, remote_url
 from atdata_core.atproto.records.names import DATASET_TYPES, SEED_NAMESPACE, Names

@@ -8,7 +8,7 @@ what JSON Schema can't say (dtypes, shapes, defaults, the order of fields).
 from collections.abc import Mapping
 from typing import Any
 
-from atdata_core.atproto.client import Record
+from atdata_core.atproto.answers import Record
 from atdata_core.atproto.records.common import check_type, metadata_fields, now
 from atdata_core.atproto.records.names import SCHEMA_TYPES, SEED_NAMESPACE, names_of
 from atdata_core.errors import SchemaError
