@@ -41,6 +41,7 @@ from atdata_core.errors import (
     ShardError,
     TooLargeError,
     UnreachableError,
+    VerificationError,
 )
 from tests.support.liar import DID, HANDLE, Liar
 from tests.support.samples import Item, items, shard_file
@@ -390,10 +391,18 @@ def test_a_record_that_was_changed_after_it_was_linked_is_noticed(liar, publishe
         AtmosphereClient().get_record(note, linked)
     uri, _ = published
     schema_uri = liar.records[uri]["schemaRef"]
-    changed = {**liar.records[schema_uri], "description": "another one"}
-    liar.records[schema_uri] = changed
-    with pytest.raises(IntegrityError, match="changed since it was linked"):
-        atdata.load_dataset(uri, Item)
+    schema = liar.records[schema_uri]
+    liar.records[schema_uri] = {**schema, "description": "another one"}
+    dataset = atdata.load_dataset(uri, Item)  # whose samples are what they were
+    assert list(dataset) == items(3)
+    assert any("changed, but describes the same" in f for f in dataset.verification.evidence)
+    for other in ({**schema, "fields": schema["fields"][:1]}, {"$type": SCHEMA_TYPE}):
+        liar.records[schema_uri] = other
+        with pytest.raises(VerificationError, match="schema record was changed after") as caught:
+            atdata.load_dataset(uri, Item)
+        assert caught.value.code == "changed"
+        assert caught.value.expected == dag_cbor_cid(schema)
+        assert caught.value.got == dag_cbor_cid(other)
 
 
 def test_a_schema_that_was_exchanged_under_a_dataset_without_a_strong_link_is_noticed(
