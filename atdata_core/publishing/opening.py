@@ -87,7 +87,8 @@ class Opened:
 
     def dataset(self, source: DataSource, sample_type: type | None) -> Dataset[Any]:
         """The dataset, its shards read from `source`; raises `SchemaError` for another type."""
-        found = check_type(self.schema, sample_type, self.verification.uri)
+        where = f"{self.verification.uri} ({self.entry.name})"
+        found = check_type(self.schema, sample_type, where)
         return listed_dataset(self.entry, self.schema, source, found, self.verification)
 
 

@@ -44,7 +44,7 @@ from atdata_core.errors import (
     VerificationError,
 )
 from tests.support.liar import DID, HANDLE, Liar
-from tests.support.samples import Item, Other, items, shard_file
+from tests.support.samples import Item, items, shard_file
 
 DATASET_TYPE, SCHEMA_TYPE = DATASET_TYPES[0], SCHEMA_TYPES[0]
 
@@ -391,12 +391,18 @@ def test_a_record_that_was_changed_after_it_was_linked_is_noticed(liar, publishe
         AtmosphereClient().get_record(note, linked)
     uri, _ = published
     schema_uri = liar.records[uri]["schemaRef"]
-    liar.records[schema_uri] |= {"description": "in other words"}
-    opened = atdata.load_dataset(uri, Item)
-    assert "schema record was changed, but describes the same type" in str(opened.verification)
-    liar.records[schema_uri] = schema_record(Schema.of(Other))
-    with pytest.raises(VerificationError, match="changed after the dataset was published"):
-        atdata.load_dataset(uri)
+    schema = liar.records[schema_uri]
+    liar.records[schema_uri] = {**schema, "description": "another one"}
+    dataset = atdata.load_dataset(uri, Item)  # whose samples are what they were
+    assert list(dataset) == items(3)
+    assert any("changed, but describes the same" in f for f in dataset.verification.evidence)
+    for other in ({**schema, "fields": schema["fields"][:1]}, {"$type": SCHEMA_TYPE}):
+        liar.records[schema_uri] = other
+        with pytest.raises(VerificationError, match="schema record was changed after") as caught:
+            atdata.load_dataset(uri, Item)
+        assert caught.value.code == "changed"
+        assert caught.value.expected == dag_cbor_cid(schema)
+        assert caught.value.got == dag_cbor_cid(other)
 
 
 def test_a_schema_that_was_exchanged_under_a_dataset_without_a_strong_link_is_noticed(
@@ -662,7 +668,7 @@ def test_shards_at_an_address_that_may_not_be_asked_are_refused(liar, published,
 
 
 def test_a_server_within_a_network_is_asked_if_a_setting_points_to_it(monkeypatch):
-    from atdata_core.atproto.door import check_origin
+    from atdata_core.atproto.web import check_origin
 
     with pytest.raises(ServiceError, match="may not be asked"):
         check_origin("https://10.0.0.1/xrpc")
