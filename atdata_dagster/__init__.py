@@ -16,7 +16,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from atdata_dagster.assets import DatasetChain, dataset_asset
+    from atdata_dagster.assets import dataset_asset
+    from atdata_dagster.chain import DatasetChain
+    from atdata_dagster.checks import (
+        DatasetCheck,
+        build_dataset_checks,
+        build_freshness_checks,
+        check_balance,
+        check_range,
+        check_samples,
+        check_values,
+    )
     from atdata_dagster.definitions import build_definitions
     from atdata_dagster.io_managers import (
         AtmosphereIOManager,
@@ -38,7 +48,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "AtmosphereIOManager": "io_managers",
     "AtmosphereResource": "resources",
-    "DatasetChain": "assets",
+    "DatasetChain": "chain",
+    "DatasetCheck": "checks",
     "DatasetIOManager": "io_managers",
     "LayerResource": "resources",
     "LocalIOManager": "io_managers",
@@ -46,7 +57,13 @@ _HOMES = {
     "SampleStream": "streams",
     "TeamIOManager": "io_managers",
     "TeamResource": "resources",
+    "build_dataset_checks": "checks",
     "build_definitions": "definitions",
+    "build_freshness_checks": "checks",
+    "check_balance": "checks",
+    "check_range": "checks",
+    "check_samples": "checks",
+    "check_values": "checks",
     "dataset_asset": "assets",
     "dataset_key": "names",
     "schema_key": "names",
@@ -56,6 +73,7 @@ __all__ = [
     "AtmosphereIOManager",
     "AtmosphereResource",
     "DatasetChain",
+    "DatasetCheck",
     "DatasetIOManager",
     "LayerResource",
     "LocalIOManager",
@@ -63,7 +81,13 @@ __all__ = [
     "SampleStream",
     "TeamIOManager",
     "TeamResource",
+    "build_dataset_checks",
     "build_definitions",
+    "build_freshness_checks",
+    "check_balance",
+    "check_range",
+    "check_samples",
+    "check_values",
     "dataset_asset",
     "dataset_key",
     "schema_key",

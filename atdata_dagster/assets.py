@@ -1,9 +1,9 @@
 """`dataset_asset`: a function that yields samples becomes a chain of assets through the layers."""
 
+import dataclasses
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -11,6 +11,8 @@ import dagster as dg
 from atdata_core import Dataset, DatasetEntry, Schema
 from atdata_core.errors import ConfigurationError
 from atdata_core.shard import DEFAULT_MAX_SAMPLES
+from atdata_dagster.chain import DatasetChain
+from atdata_dagster.checks import DEFAULT_CHECKS, DatasetCheck, build_dataset_checks
 from atdata_dagster.names import LAYERS, Layer, dataset_key, schema_key
 from atdata_dagster.streams import EntryType, SampleStream, dataset_type
 
@@ -19,43 +21,6 @@ _KINDS: dict[Layer, set[str]] = {
     "team": {"redis", "s3"},
     "atmosphere": {"atproto"},
 }
-
-
-@dataclass(frozen=True)
-class DatasetChain(Sequence[dg.AssetsDefinition]):
-    """The assets of one dataset: its schema and itself, in each layer that it is promoted to.
-
-    It is a sequence of assets, so ``Definitions(assets=[*digits])`` and Dagster's loaders take it.
-
-    Args:
-        name: The dataset's name.
-        sample_type: What its samples are.
-        schemas: The schema's asset in each layer.
-        datasets: The dataset's asset in each layer.
-    """
-
-    name: str
-    sample_type: type
-    schemas: Mapping[Layer, dg.AssetsDefinition]
-    datasets: Mapping[Layer, dg.AssetsDefinition]
-
-    @property
-    def assets(self) -> list[dg.AssetsDefinition]:
-        """All of them, each layer's schema before its dataset."""
-        return [chain[layer] for layer in self.datasets for chain in (self.schemas, self.datasets)]
-
-    def key(self, layer: Layer = "local") -> dg.AssetKey:
-        """The asset key of the dataset in a layer."""
-        return self.datasets[layer].key
-
-    def __len__(self) -> int:
-        return len(self.assets)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.assets[index]
-
-    def __iter__(self) -> Iterator[dg.AssetsDefinition]:
-        return iter(self.assets)
 
 
 def dataset_asset(
@@ -71,6 +36,7 @@ def dataset_asset(
     schema_version: str | None = None,
     max_samples: int = DEFAULT_MAX_SAMPLES,
     max_shard_bytes: int | None = None,
+    checks: bool | Sequence[str | DatasetCheck] = True,
     **asset_options: Any,
 ) -> Callable[[Callable[..., Iterable[Any]]], DatasetChain]:
     """Makes a function that yields samples a dataset asset, and assets for its promotion.
@@ -97,6 +63,8 @@ def dataset_asset(
             equal content is registered, or the next.
         max_samples: The most samples in a shard.
         max_shard_bytes: The most bytes in a shard; by default 25 MB.
+        checks: Which checks there are in each layer, see `build_dataset_checks`: by default those
+            that read no shard; False for none.
         **asset_options: Passed on to ``dg.asset`` for each dataset asset of the chain: partitions,
             owners, tags, automation condition, retry policy, ….
 
@@ -128,7 +96,6 @@ def dataset_asset(
             )
             return dg.Output(stream)
 
-        chain = DatasetChain(own_name, sample_type, {}, {})
         schemas: dict[Layer, dg.AssetsDefinition] = {
             "local": schema_asset(sample_type, version=schema_version)
         }
@@ -152,7 +119,8 @@ def dataset_asset(
                 own_name, sample_type, layer, before, **options
             )
             before = layer
-        return DatasetChain(chain.name, sample_type, schemas, datasets)
+        chain = DatasetChain(own_name, sample_type, schemas, datasets)
+        return dataclasses.replace(chain, checks=_checks(chain, checks))
 
     return decorate
 
@@ -289,6 +257,26 @@ def _input_type(hint: Any) -> dg.DagsterType | None:
     if hint is Dataset:
         return dg.PythonObjectDagsterType(Dataset)
     return EntryType if hint is DatasetEntry else None
+
+
+def _checks(
+    chain: DatasetChain, wanted: bool | Sequence[str | DatasetCheck]
+) -> tuple[dg.AssetChecksDefinition, ...]:
+    names: Sequence[str | DatasetCheck] = (
+        (DEFAULT_CHECKS if wanted else ()) if isinstance(wanted, bool) else wanted
+    )
+    found: list[dg.AssetChecksDefinition] = []
+    for layer in chain.datasets:
+        # What compares with the layer before has nothing to say of the first one, and a record is
+        # in the last one alone.
+        here = [
+            name
+            for name in names
+            if (name != "record" or layer == "atmosphere")
+            and (name != "same_content" or layer != "local")
+        ]
+        found += build_dataset_checks(chain, layer=layer, include=here)
+    return tuple(found)
 
 
 def _check_layer(layer: Layer, before: Layer) -> None:

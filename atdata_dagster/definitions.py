@@ -7,7 +7,7 @@ import dagster as dg
 
 from atdata_core import Schema
 from atdata_core.errors import ConfigurationError
-from atdata_dagster.assets import DatasetChain
+from atdata_dagster.chain import DatasetChain
 from atdata_dagster.io_managers import AtmosphereIOManager, LocalIOManager, TeamIOManager
 from atdata_dagster.resources import AtmosphereResource, LocalResource, TeamResource
 
@@ -54,6 +54,10 @@ def build_definitions(
             assets.setdefault(asset.key, asset)
     return dg.Definitions(
         assets=[*assets.values(), *options.pop("assets", ())],
+        asset_checks=[
+            *(check for chain in chains for check in chain.checks),
+            *options.pop("asset_checks", ()),
+        ],
         resources={**default_resources(), **(resources or {})},
         **options,
     )
