@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from atdata_dagster.assets import dataset_asset
+    from atdata_dagster.assets import build_dataset_specs, dataset_asset
     from atdata_dagster.chain import DatasetChain
     from atdata_dagster.checks import (
         DatasetCheck,
@@ -42,15 +42,18 @@ if TYPE_CHECKING:
         TeamResource,
     )
     from atdata_dagster.streams import SampleStream
+    from atdata_dagster.translator import DatasetAsset, DatasetTranslator
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "AtmosphereIOManager": "io_managers",
     "AtmosphereResource": "resources",
+    "DatasetAsset": "translator",
     "DatasetChain": "chain",
     "DatasetCheck": "checks",
     "DatasetIOManager": "io_managers",
+    "DatasetTranslator": "translator",
     "LayerResource": "resources",
     "LocalIOManager": "io_managers",
     "LocalResource": "resources",
@@ -58,6 +61,7 @@ _HOMES = {
     "TeamIOManager": "io_managers",
     "TeamResource": "resources",
     "build_dataset_checks": "checks",
+    "build_dataset_specs": "assets",
     "build_definitions": "definitions",
     "build_freshness_checks": "checks",
     "check_balance": "checks",
@@ -72,9 +76,11 @@ _HOMES = {
 __all__ = [
     "AtmosphereIOManager",
     "AtmosphereResource",
+    "DatasetAsset",
     "DatasetChain",
     "DatasetCheck",
     "DatasetIOManager",
+    "DatasetTranslator",
     "LayerResource",
     "LocalIOManager",
     "LocalResource",
@@ -82,6 +88,7 @@ __all__ = [
     "TeamIOManager",
     "TeamResource",
     "build_dataset_checks",
+    "build_dataset_specs",
     "build_definitions",
     "build_freshness_checks",
     "check_balance",

@@ -1,12 +1,13 @@
 """`DatasetChain`: the assets of one dataset, through the layers."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import dagster as dg
 
 from atdata_dagster.names import Layer
+from atdata_dagster.translator import DatasetTranslator
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class DatasetChain(Sequence[dg.AssetsDefinition]):
         schemas: The schema's asset in each layer.
         datasets: The dataset's asset in each layer.
         checks: The checks of all of them.
+        rebuild: Makes the same chain with another translator.
     """
 
     name: str
@@ -28,15 +30,27 @@ class DatasetChain(Sequence[dg.AssetsDefinition]):
     schemas: Mapping[Layer, dg.AssetsDefinition]
     datasets: Mapping[Layer, dg.AssetsDefinition]
     checks: tuple[dg.AssetChecksDefinition, ...] = ()
+    rebuild: "Callable[[DatasetTranslator], DatasetChain] | None" = field(
+        default=None, repr=False, compare=False
+    )
 
     @property
     def assets(self) -> list[dg.AssetsDefinition]:
         """All of them, each layer's schema before its dataset."""
-        return [chain[layer] for layer in self.datasets for chain in (self.schemas, self.datasets)]
+        return [
+            chain[layer]
+            for layer in self.datasets
+            for chain in (self.schemas, self.datasets)
+            if layer in chain
+        ]
 
     def key(self, layer: Layer = "local") -> dg.AssetKey:
         """The asset key of the dataset in a layer."""
         return self.datasets[layer].key
+
+    def translated(self, translator: DatasetTranslator) -> "DatasetChain":
+        """The same chain with what another translator makes of it."""
+        return self if self.rebuild is None else self.rebuild(translator)
 
     def __len__(self) -> int:
         return len(self.assets)

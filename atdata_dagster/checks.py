@@ -21,7 +21,7 @@ from atdata_dagster import looks
 from atdata_dagster.chain import DatasetChain
 from atdata_dagster.history import latest_materialization, partitions_of_run, plain_metadata
 from atdata_dagster.looks import Finding, Look, Subject
-from atdata_dagster.names import LAYERS, Layer, escape_partition, parse_key
+from atdata_dagster.names import LAYERS, Layer, parse_key, partition_name
 
 DEFAULT_CHECKS = ("schema", "rows", "same_content")
 """What `dataset_asset` checks in each layer unless it is told otherwise: what reads no shard."""
@@ -330,7 +330,7 @@ def _look(
     check: DatasetCheck,
     partition: str | None,
 ) -> Finding:
-    name = target.name if partition is None else f"{target.name}/{escape_partition(partition)}"
+    name = partition_name(target.name, partition)
 
     def index_of(layer: Layer) -> Any:
         return getattr(context.resources, layer).layer.get_index()

@@ -5,7 +5,6 @@ from typing import Any
 
 import dagster as dg
 
-DATA_VERSION_TAG = "dagster/data_version"
 _PARTITION_TAG = "dagster/partition"
 
 

@@ -29,6 +29,7 @@ class SampleStream:
         metadata: Whatever else belongs to it.
         max_samples: The most samples in a shard.
         max_bytes: The most bytes in a shard; by default 25 MB, or what the layer takes.
+        preview: Whether a few samples are looked at on their way, for Dagster's page.
     """
 
     sample_type: type
@@ -39,6 +40,14 @@ class SampleStream:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     max_samples: int = DEFAULT_MAX_SAMPLES
     max_bytes: int | None = None
+    preview: bool = True
+
+
+def is_dataset(value: object) -> bool:
+    """Whether a value is a dataset, or several of them by partition key."""
+    if isinstance(value, Mapping):
+        return all(isinstance(part, Dataset) for part in value.values())
+    return isinstance(value, Dataset)
 
 
 class DatasetType(dg.DagsterType):
@@ -51,7 +60,7 @@ class DatasetType(dg.DagsterType):
     def __init__(self, sample_type: type) -> None:
         self.sample_type = sample_type
         super().__init__(
-            type_check_fn=lambda _, value: isinstance(value, Dataset),
+            type_check_fn=lambda _, value: is_dataset(value),
             name=f"Dataset_{sample_type.__name__}",
             description=f"A dataset of {Schema.of(sample_type)}",
             typing_type=Dataset,
