@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         check_values,
     )
     from atdata_dagster.definitions import build_definitions
+    from atdata_dagster.external import external_dataset_asset
     from atdata_dagster.io_managers import (
         AtmosphereIOManager,
         DatasetIOManager,
@@ -70,6 +71,7 @@ _HOMES = {
     "check_values": "checks",
     "dataset_asset": "assets",
     "dataset_key": "names",
+    "external_dataset_asset": "external",
     "schema_key": "names",
 }
 
@@ -97,6 +99,7 @@ __all__ = [
     "check_values",
     "dataset_asset",
     "dataset_key",
+    "external_dataset_asset",
     "schema_key",
 ]
 

@@ -51,6 +51,7 @@ def build_dataset_checks(
     target: Target,
     *,
     layer: Layer | None = None,
+    name: str | None = None,
     include: Sequence[str | DatasetCheck] = DEFAULT_CHECKS,
     blocking: bool | None = None,
     sample_type: type | None = None,
@@ -73,6 +74,7 @@ def build_dataset_checks(
     Args:
         target: What `dataset_asset` gave, or an asset key.
         layer: The layer; by default ``local``, or the one that the key begins with.
+        name: The dataset's name, where its key doesn't tell.
         include: Names out of the table, and what `check_values` and `check_samples` give.
         blocking: Whether a failed one holds what comes after. By default those before a public
             layer do.
@@ -83,7 +85,7 @@ def build_dataset_checks(
     Raises:
         ConfigurationError: A name is not known, or has no meaning in this layer.
     """
-    bound = _target(target, layer, sample_type)
+    bound = _target(target, layer, sample_type, name)
     known = {
         "schema": DatasetCheck("schema", looks.look_at_schema, "Samples are what the code says."),
         "rows": DatasetCheck(
@@ -239,7 +241,7 @@ def build_freshness_checks(
         # nothing else.
         warnings.filterwarnings("ignore", message=".*build_last_update_freshness_checks")
         checks = dg.build_last_update_freshness_checks(
-            assets=[_target(target, layer, None).key],
+            assets=[_target(target, layer).key],
             lower_bound_delta=lower_bound_delta,
             deadline_cron=deadline_cron,
         )
@@ -259,13 +261,13 @@ class _Target:
 def _target(
     target: Target,
     layer: Layer | None,
-    sample_type: type | None,
+    sample_type: type | None = None,
+    name: str | None = None,
 ) -> _Target:
     if not isinstance(target, DatasetChain):
         key = dg.AssetKey.from_coercible(target)
         found = layer or (key.path[0] if key.path[0] in LAYERS else "local")
-        name = parse_key(key).name
-        return _Target(key, name, found, None, sample_type, public=False)
+        return _Target(key, name or parse_key(key).name, found, None, sample_type, public=False)
     layers = list(target.datasets)
     layer = layer or "local"
     if layer not in layers:

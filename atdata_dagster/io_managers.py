@@ -6,7 +6,7 @@ lazy `Dataset`, or the `DatasetEntry` or `Schema` if the parameter says so. The 
 what it stores is the CID of the content.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -20,7 +20,7 @@ from atdata_dagster.history import (
     plain_metadata,
 )
 from atdata_dagster.metadata import change_metadata, dataset_metadata, schema_metadata
-from atdata_dagster.names import FROM, AssetName, name_of
+from atdata_dagster.names import FILES, FROM, AssetName, name_of
 from atdata_dagster.preview import KEPT_ON_PROMOTION, Preview, previews_are_on
 from atdata_dagster.resources import (
     AtmosphereResource,
@@ -35,7 +35,7 @@ from atdata_dagster.steps import (
     instance_of,
     set_data_version,
 )
-from atdata_dagster.streams import SampleStream
+from atdata_dagster.streams import SampleStream, expand_all
 
 
 class DatasetIOManager(dg.ConfigurableIOManager):
@@ -108,12 +108,14 @@ class DatasetIOManager(dg.ConfigurableIOManager):
         return insertion.entry.cid
 
     def _load_input(self, context: dg.InputContext) -> Any:
-        index = self.layer.get_index()
         upstream = context.upstream_output
         metadata = {
             **(upstream.definition_metadata if upstream else {}),
             **context.definition_metadata,
         }
+        if FILES in metadata:
+            return _open_files(context, metadata[FILES])
+        index = self.layer.get_index()
         if not context.has_asset_partitions or not context.asset_partition_keys:
             return self._load(context, index, name_of(context.asset_key, metadata))
         loaded = {
@@ -169,6 +171,18 @@ class AtmosphereIOManager(DatasetIOManager):
     """Datasets as public records in an account's repository. Whatever this stores, all can read."""
 
     layer: AtmosphereResource
+
+
+def _open_files(context: dg.InputContext, files: Sequence[str]) -> Any:
+    """The dataset of an external asset, read from somebody else's files."""
+    sample_type = getattr(context.dagster_type, "sample_type", None)
+    if sample_type is None:
+        raise ConfigurationError(
+            "parameter doesn't say what the samples of these files are",
+            where=context.asset_key.to_user_string(),
+            remedy="Annotate it: Dataset[MySample]",
+        )
+    return Dataset(expand_all(files), sample_type)
 
 
 def _store(

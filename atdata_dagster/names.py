@@ -19,6 +19,8 @@ KIND = "atdata/kind"
 """In an asset's definition: ``dataset`` or ``schema``."""
 FROM = "atdata/promoted_from"
 """In an asset's definition: the key of the asset that it is promoted from."""
+FILES = "atdata/files"
+"""In the definition of an external asset: the tar files that hold it."""
 
 _SCHEMA = "schema"
 

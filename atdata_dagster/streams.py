@@ -1,7 +1,7 @@
 """What a step hands to an IO manager, and the Dagster types of datasets."""
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,7 @@ import dagster as dg
 
 from atdata_core import Dataset, DatasetEntry, Schema
 from atdata_core.shard import DEFAULT_MAX_SAMPLES
+from atdata_core.sources import expand
 
 
 @dataclass(frozen=True)
@@ -79,3 +80,25 @@ EntryType = dg.DagsterType(
     description="What an index says of a dataset; none of its data",
     typing_type=DatasetEntry,
 )
+
+
+def files_entry(name: str, files: Sequence[str], sample_type: type) -> DatasetEntry:
+    """What an index would say of tar files, which are read through for it.
+
+    Args:
+        name: What the dataset is called.
+        files: Paths, with braces or wildcards if you like.
+        sample_type: What the samples are.
+
+    Raises:
+        NotFoundError: One of them isn't there.
+        ShardError: One of them is not a whole, legal shard.
+    """
+    return DatasetEntry(
+        name, "", Dataset(expand_all(files), sample_type).shards, Schema.of(sample_type).cid
+    )
+
+
+def expand_all(files: Sequence[str]) -> list[str]:
+    """The paths that texts with braces or wildcards stand for, in order."""
+    return [path for text in files for path in expand(text)]
