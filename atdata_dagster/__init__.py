@@ -16,8 +16,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from atdata_dagster.assets import DatasetChain, dataset_asset
+    from atdata_dagster.assets import build_dataset_specs, dataset_asset
+    from atdata_dagster.chain import DatasetChain
+    from atdata_dagster.checks import (
+        DatasetCheck,
+        build_dataset_checks,
+        build_freshness_checks,
+        check_balance,
+        check_range,
+        check_samples,
+        check_values,
+    )
     from atdata_dagster.definitions import build_definitions
+    from atdata_dagster.external import external_dataset_asset
     from atdata_dagster.io_managers import (
         AtmosphereIOManager,
         DatasetIOManager,
@@ -32,40 +43,63 @@ if TYPE_CHECKING:
         TeamResource,
     )
     from atdata_dagster.streams import SampleStream
+    from atdata_dagster.translator import DatasetAsset, DatasetTranslator
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "AtmosphereIOManager": "io_managers",
     "AtmosphereResource": "resources",
-    "DatasetChain": "assets",
+    "DatasetAsset": "translator",
+    "DatasetChain": "chain",
+    "DatasetCheck": "checks",
     "DatasetIOManager": "io_managers",
+    "DatasetTranslator": "translator",
     "LayerResource": "resources",
     "LocalIOManager": "io_managers",
     "LocalResource": "resources",
     "SampleStream": "streams",
     "TeamIOManager": "io_managers",
     "TeamResource": "resources",
+    "build_dataset_checks": "checks",
+    "build_dataset_specs": "assets",
     "build_definitions": "definitions",
+    "build_freshness_checks": "checks",
+    "check_balance": "checks",
+    "check_range": "checks",
+    "check_samples": "checks",
+    "check_values": "checks",
     "dataset_asset": "assets",
     "dataset_key": "names",
+    "external_dataset_asset": "external",
     "schema_key": "names",
 }
 
 __all__ = [
     "AtmosphereIOManager",
     "AtmosphereResource",
+    "DatasetAsset",
     "DatasetChain",
+    "DatasetCheck",
     "DatasetIOManager",
+    "DatasetTranslator",
     "LayerResource",
     "LocalIOManager",
     "LocalResource",
     "SampleStream",
     "TeamIOManager",
     "TeamResource",
+    "build_dataset_checks",
+    "build_dataset_specs",
     "build_definitions",
+    "build_freshness_checks",
+    "check_balance",
+    "check_range",
+    "check_samples",
+    "check_values",
     "dataset_asset",
     "dataset_key",
+    "external_dataset_asset",
     "schema_key",
 ]
 

@@ -1,61 +1,34 @@
 """`dataset_asset`: a function that yields samples becomes a chain of assets through the layers."""
 
+import dataclasses
 import inspect
-import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from atdata_core import Dataset, DatasetEntry, Schema
+from atdata_core import Dataset, Schema
 from atdata_core.errors import ConfigurationError
 from atdata_core.shard import DEFAULT_MAX_SAMPLES
-from atdata_dagster.names import LAYERS, Layer, dataset_key, schema_key
-from atdata_dagster.streams import EntryType, SampleStream, dataset_type
+from atdata_dagster.chain import DatasetChain
+from atdata_dagster.checks import DEFAULT_CHECKS, DatasetCheck, build_dataset_checks
+from atdata_dagster.functions import as_dagster_sees_it
+from atdata_dagster.names import KIND, LAYERS, NAME, Layer
+from atdata_dagster.streams import SampleStream, dataset_type
+from atdata_dagster.translator import (
+    SPEC_OPTIONS,
+    DatasetAsset,
+    DatasetTranslator,
+    key_of,
+    spec_of,
+)
 
-_KINDS: dict[Layer, set[str]] = {
-    "local": {"webdataset"},
-    "team": {"redis", "s3"},
-    "atmosphere": {"atproto"},
-}
+DEFAULT_POOLS: Mapping[Layer, str] = {"team": "atdata_s3", "atmosphere": "atdata_pds"}
+"""The concurrency pools of promoted datasets: how many steps write to a server at once is set
+with ``dagster instance concurrency set atdata_pds 2``."""
 
-
-@dataclass(frozen=True)
-class DatasetChain(Sequence[dg.AssetsDefinition]):
-    """The assets of one dataset: its schema and itself, in each layer that it is promoted to.
-
-    It is a sequence of assets, so ``Definitions(assets=[*digits])`` and Dagster's loaders take it.
-
-    Args:
-        name: The dataset's name.
-        sample_type: What its samples are.
-        schemas: The schema's asset in each layer.
-        datasets: The dataset's asset in each layer.
-    """
-
-    name: str
-    sample_type: type
-    schemas: Mapping[Layer, dg.AssetsDefinition]
-    datasets: Mapping[Layer, dg.AssetsDefinition]
-
-    @property
-    def assets(self) -> list[dg.AssetsDefinition]:
-        """All of them, each layer's schema before its dataset."""
-        return [chain[layer] for layer in self.datasets for chain in (self.schemas, self.datasets)]
-
-    def key(self, layer: Layer = "local") -> dg.AssetKey:
-        """The asset key of the dataset in a layer."""
-        return self.datasets[layer].key
-
-    def __len__(self) -> int:
-        return len(self.assets)
-
-    def __getitem__(self, index: Any) -> Any:
-        return self.assets[index]
-
-    def __iter__(self) -> Iterator[dg.AssetsDefinition]:
-        return iter(self.assets)
+SCHEMA_POOLS: Mapping[Layer, str] = {"team": "atdata_redis", "atmosphere": "atdata_pds"}
+"""The pools of promoted schemas."""
 
 
 def dataset_asset(
@@ -71,6 +44,10 @@ def dataset_asset(
     schema_version: str | None = None,
     max_samples: int = DEFAULT_MAX_SAMPLES,
     max_shard_bytes: int | None = None,
+    checks: bool | Sequence[str | DatasetCheck] = True,
+    preview: bool = True,
+    translator: DatasetTranslator | None = None,
+    pools: Mapping[Layer, str] | None = DEFAULT_POOLS,
     **asset_options: Any,
 ) -> Callable[[Callable[..., Iterable[Any]]], DatasetChain]:
     """Makes a function that yields samples a dataset asset, and assets for its promotion.
@@ -82,6 +59,9 @@ def dataset_asset(
         def embeddings(digits: Dataset[Digit]) -> Iterator[Embedding]:
             for digit in digits:
                 yield Embedding(vector=embed(digit.image), label=digit.label)
+
+    In a run of several partitions the function returns a dict with a stream for each key of
+    ``context.partition_keys``, and a dataset that it takes comes as such a dict.
 
     Args:
         sample_type: The packable type of the samples.
@@ -97,8 +77,14 @@ def dataset_asset(
             equal content is registered, or the next.
         max_samples: The most samples in a shard.
         max_shard_bytes: The most bytes in a shard; by default 25 MB.
+        checks: Which checks there are in each layer, see `build_dataset_checks`: by default those
+            that read no shard; False for none.
+        preview: Whether a few samples are looked at while they are written, to show pictures,
+            ranges and counts in Dagster; ``ATDATA_PREVIEW=0`` switches that off everywhere.
+        translator: What the assets are in Dagster: keys, groups, owners, ….
+        pools: The concurrency pool of each layer that the dataset is promoted to; None for none.
         **asset_options: Passed on to ``dg.asset`` for each dataset asset of the chain: partitions,
-            owners, tags, automation condition, retry policy, ….
+            owners, tags, retry policy, …. An ``automation_condition`` may be a dict by layer.
 
     Raises:
         SchemaError: `sample_type` can't be described.
@@ -106,102 +92,169 @@ def dataset_asset(
     """
 
     def decorate(fn: Callable[..., Iterable[Any]]) -> DatasetChain:
-        own_name = name or fn.__name__
         text = description or inspect.getdoc(fn)
-        schema = Schema.of(sample_type)
-        options = {"description": text, "code_version": schema.cid, **asset_options}
+        stream = SampleStream(
+            sample_type,
+            (),
+            description=text,
+            tags=tuple(dataset_tags),
+            license=license,
+            metadata=dataset_metadata or {},
+            max_samples=max_samples,
+            max_bytes=max_shard_bytes,
+            preview=preview,
+        )
 
-        def wrap(value: Any) -> dg.Output[Any]:
-            stream = (
-                value
-                if isinstance(value, (SampleStream, Dataset))
-                else SampleStream(
-                    sample_type,
-                    value,
-                    description=text,
-                    tags=tuple(dataset_tags),
-                    license=license,
-                    metadata=dataset_metadata or {},
-                    max_samples=max_samples,
-                    max_bytes=max_shard_bytes,
-                )
+        def build(translator: DatasetTranslator) -> DatasetChain:
+            chain = _build(
+                fn,
+                stream,
+                name or fn.__name__,
+                promote=promote,
+                ins=ins or {},
+                schema_version=schema_version,
+                translator=translator,
+                pools=pools,
+                options={"description": text, **asset_options},
             )
-            return dg.Output(stream)
+            return dataclasses.replace(chain, checks=_checks(chain, checks), rebuild=build)
 
-        chain = DatasetChain(own_name, sample_type, {}, {})
-        schemas: dict[Layer, dg.AssetsDefinition] = {
-            "local": schema_asset(sample_type, version=schema_version)
-        }
-        compute, inputs = _computation(fn, wrap, ins or {})
-        datasets: dict[Layer, dg.AssetsDefinition] = {
-            "local": dg.asset(
-                key=dataset_key(own_name),
-                ins=inputs,
-                deps=[schema_key(schema.name)],
-                io_manager_key="local",
-                group_name="local",
-                kinds=_KINDS["local"],
-                **options,
-            )(compute)
-        }
-        before: Layer = "local"
-        for layer in promote:
-            _check_layer(layer, before)
-            schemas[layer] = promoted_schema_asset(sample_type, layer, before)
-            datasets[layer] = promoted_dataset_asset(
-                own_name, sample_type, layer, before, **options
-            )
-            before = layer
-        return DatasetChain(chain.name, sample_type, schemas, datasets)
+        return build(translator or DatasetTranslator())
 
     return decorate
 
 
-def schema_asset(sample_type: type, *, version: str | None = None) -> dg.AssetsDefinition:
+def _build(
+    fn: Callable[..., Iterable[Any]],
+    stream: SampleStream,
+    name: str,
+    *,
+    promote: Sequence[Layer],
+    ins: Mapping[str, str | dg.AssetKey],
+    schema_version: str | None,
+    translator: DatasetTranslator,
+    pools: Mapping[Layer, str] | None,
+    options: Mapping[str, Any],
+) -> DatasetChain:
+    sample_type = stream.sample_type
+    schema = Schema.of(sample_type)
+
+    def wrap(value: Any) -> dg.Output[Any]:
+        if isinstance(value, Mapping):
+            return dg.Output({key: _streamed(part, stream) for key, part in value.items()})
+        return dg.Output(_streamed(value, stream))
+
+    compute, inputs = as_dagster_sees_it(fn, wrap, ins, translator)
+    first = DatasetAsset(name, "local", schema, options=_spec_options(options))
+    schemas: dict[Layer, dg.AssetsDefinition] = {
+        "local": schema_asset(sample_type, version=schema_version, translator=translator)
+    }
+    datasets: dict[Layer, dg.AssetsDefinition] = {
+        "local": _asset(
+            spec_of(translator, first),
+            compute,
+            ins=inputs,
+            deps=[schemas["local"].key],
+            io_manager_key="local",
+            **_execution_options(options),
+        )
+    }
+    before: Layer = "local"
+    for layer in promote:
+        _check_layer(layer, before)
+        schemas[layer] = promoted_schema_asset(
+            sample_type,
+            layer,
+            before,
+            translator=translator,
+            pool=None if pools is None else SCHEMA_POOLS.get(layer),
+        )
+        datasets[layer] = promoted_dataset_asset(
+            name,
+            sample_type,
+            layer,
+            before,
+            translator=translator,
+            **{"pool": (pools or {}).get(layer), **options},
+        )
+        before = layer
+    return DatasetChain(name, sample_type, schemas, datasets)
+
+
+def _streamed(value: Any, stream: SampleStream) -> Any:
+    """What a function returned, with what is said of its dataset."""
+    if isinstance(value, (SampleStream, Dataset)):
+        return value
+    return dataclasses.replace(stream, samples=value)
+
+
+def schema_asset(
+    sample_type: type,
+    *,
+    version: str | None = None,
+    translator: DatasetTranslator | None = None,
+) -> dg.AssetsDefinition:
     """A sample type as an asset, registered in the local layer.
 
     Args:
         sample_type: A packable type.
         version: Its semantic version; see `dataset_asset`.
+        translator: What it is in Dagster.
     """
     schema = Schema.of(sample_type, version=version or "1.0.0")
+    data = DatasetAsset(schema.name, "local", schema, "schema")
 
-    @dg.asset(
-        key=schema_key(schema.name),
-        io_manager_key="local",
-        group_name="local",
-        kinds={"python"},
-        description=schema.description or f"What a {schema.name} is.",
-        code_version=schema.cid,
-    )
     def register() -> dg.Output[Any]:
         return dg.Output(schema if version else sample_type)
 
-    return register
+    return _asset(
+        spec_of(translator or DatasetTranslator(), data), register, io_manager_key="local"
+    )
 
 
 def promoted_schema_asset(
-    sample_type: type, layer: Layer, before: Layer = "local"
+    sample_type: type,
+    layer: Layer,
+    before: Layer = "local",
+    *,
+    translator: DatasetTranslator | None = None,
+    pool: str | None = None,
 ) -> dg.AssetsDefinition:
-    """The same schema, registered in a further layer."""
-    name = Schema.of(sample_type).name
+    """The same schema, registered in a further layer.
 
-    @dg.asset(
-        key=schema_key(name, layer),
-        ins={"schema": dg.AssetIn(key=schema_key(name, before))},
-        io_manager_key=layer,
-        group_name=layer,
-        kinds=_KINDS[layer],
-        description=f"What a {name} is, as the {layer} layer has it.",
-    )
+    Args:
+        sample_type: A packable type.
+        layer: The layer that it goes to.
+        before: The layer that it comes from.
+        translator: What it is in Dagster.
+        pool: Its concurrency pool.
+    """
+    translator = translator or DatasetTranslator()
+    schema = Schema.of(sample_type)
+    data = DatasetAsset(schema.name, layer, schema, "schema", before)
+    source = spec_of(translator, data.at(before))
+
     def promote_schema(schema: Any) -> dg.Output[Any]:
         return dg.Output(schema)
 
-    return promote_schema
+    return _asset(
+        spec_of(translator, data),
+        promote_schema,
+        ins={"schema": dg.AssetIn(key=source.key, metadata=dict(source.metadata))},
+        io_manager_key=layer,
+        pool=pool,
+    )
 
 
 def promoted_dataset_asset(
-    name: str, sample_type: type, layer: Layer, before: Layer = "local", **asset_options: Any
+    name: str,
+    sample_type: type,
+    layer: Layer,
+    before: Layer = "local",
+    *,
+    translator: DatasetTranslator | None = None,
+    with_schema: bool = True,
+    **asset_options: Any,
 ) -> dg.AssetsDefinition:
     """The same dataset in a further layer, its shards copied by their CIDs.
 
@@ -210,85 +263,129 @@ def promoted_dataset_asset(
         sample_type: What its samples are.
         layer: The layer that it goes to.
         before: The layer that it comes from.
+        translator: What it is in Dagster.
+        with_schema: Whether the schema is an asset of the layer, too.
         **asset_options: Passed on to ``dg.asset``.
     """
-    asset = dg.asset(
-        key=dataset_key(name, layer),
+    translator = translator or DatasetTranslator()
+    schema = Schema.of(sample_type)
+    data = DatasetAsset(name, layer, schema, before=before, options=_spec_options(asset_options))
+    source = spec_of(translator, data.at(before))
+    schema_data = DatasetAsset(schema.name, layer, schema, "schema")
+
+    def promote_dataset(dataset: Any) -> dg.Output[Any]:
+        return dg.Output(dataset)
+
+    return _asset(
+        spec_of(translator, data),
+        promote_dataset,
         ins={
             "dataset": dg.AssetIn(
-                key=dataset_key(name, before), dagster_type=dataset_type(sample_type)
+                key=source.key,
+                metadata={NAME: name, KIND: "dataset"},
+                dagster_type=dataset_type(sample_type),
             )
         },
-        deps=[schema_key(Schema.of(sample_type).name, layer)],
+        deps=[key_of(translator, schema_data)] if with_schema else [],
         io_manager_key=layer,
-        group_name=layer,
-        kinds=_KINDS[layer],
-        **asset_options,
+        **_execution_options(asset_options),
     )
-    definition: dg.AssetsDefinition = asset(_promote_dataset)
+
+
+def build_dataset_specs(
+    sample_type: type,
+    *,
+    name: str,
+    promote: Sequence[Layer] = (),
+    deps: Sequence[Any] = (),
+    translator: DatasetTranslator | None = None,
+    **options: Any,
+) -> list[dg.AssetSpec]:
+    """The assets of a dataset for those who make them elsewhere: specs without anything to run.
+
+    Args:
+        sample_type: The packable type of the samples.
+        name: The dataset's name.
+        promote: The layers that it goes to from the local one, in order.
+        deps: What the dataset is made from.
+        translator: What the assets are in Dagster.
+        **options: Of ``dg.AssetSpec``, for each dataset of the chain.
+
+    Returns:
+        For each layer the schema and the dataset, in order.
+
+    Raises:
+        ConfigurationError: A layer in `promote` is not known.
+    """
+    translator = translator or DatasetTranslator()
+    schema = Schema.of(sample_type)
+    specs: list[dg.AssetSpec] = []
+    before: Layer | None = None
+    for layer in ("local", *promote):
+        if before is not None:
+            _check_layer(layer, before)
+        schema_data = DatasetAsset(schema.name, layer, schema, "schema", before)
+        data = DatasetAsset(name, layer, schema, before=before, options=options)
+        above = [*deps] if before is None else [key_of(translator, data.at(before))]
+        above_schema = [] if before is None else [key_of(translator, schema_data.at(before))]
+        schema_spec = spec_of(translator, schema_data)
+        specs += [
+            schema_spec.merge_attributes(deps=above_schema),
+            spec_of(translator, data).merge_attributes(deps=[schema_spec.key, *above]),
+        ]
+        before = layer
+    return specs
+
+
+def _asset(
+    spec: dg.AssetSpec, compute: Callable[..., Any], *, deps: Sequence[Any] = (), **options: Any
+) -> dg.AssetsDefinition:
+    definition: dg.AssetsDefinition = dg.asset(
+        key=spec.key,
+        deps=[*deps, *spec.deps],
+        description=spec.description,
+        metadata=dict(spec.metadata),
+        group_name=spec.group_name,
+        code_version=spec.code_version,
+        automation_condition=spec.automation_condition,
+        freshness_policy=spec.freshness_policy,
+        owners=list(spec.owners),
+        tags={k: v for k, v in spec.tags.items() if not k.startswith(_KIND_TAG)},
+        kinds=spec.kinds,
+        **options,
+    )(compute)
     return definition
 
 
-def _promote_dataset(dataset: Any) -> dg.Output[Any]:
-    return dg.Output(dataset)
+_KIND_TAG = "dagster/kind/"
 
 
-def _computation(
-    fn: Callable[..., Any],
-    wrap: Callable[[Any], dg.Output[Any]],
-    ins: Mapping[str, str | dg.AssetKey],
-) -> tuple[Callable[..., dg.Output[Any]], dict[str, dg.AssetIn]]:
-    """The function as Dagster is to see it, and which assets feed its datasets.
+def _spec_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name in SPEC_OPTIONS}
 
-    Dagster reads annotations, and doesn't know what ``Dataset[Sample]`` is: those become inputs of
-    a type of their own, and only the others are left for it to read.
-    """
-    hints = typing.get_type_hints(fn)
-    signature = inspect.signature(fn)
-    unknown = sorted(set(ins) - set(signature.parameters))
-    if unknown:
-        raise ConfigurationError(
-            "ins names parameters that the function doesn't have",
-            where=fn.__qualname__,
-            expected=", ".join(signature.parameters) or "none",
-            got=", ".join(unknown),
-        )
-    inputs: dict[str, dg.AssetIn] = {}
-    parameters = []
-    annotations: dict[str, Any] = {}
-    for parameter in signature.parameters.values():
-        hint = hints.get(parameter.name, parameter.empty)
-        dagster_type = _input_type(hint)
-        if dagster_type is not None or parameter.name in ins:
-            key = ins.get(parameter.name, dataset_key(parameter.name))
-            inputs[parameter.name] = dg.AssetIn(
-                key=dg.AssetKey.from_user_string(key) if isinstance(key, str) else key,
-                dagster_type=dagster_type or dg.Any,
-            )
-            hint = parameter.empty
-        elif hint is not parameter.empty:
-            annotations[parameter.name] = hint
-        parameters.append(parameter.replace(annotation=hint))
 
-    def compute(*args: Any, **kwargs: Any) -> dg.Output[Any]:
-        return wrap(fn(*args, **kwargs))
+def _execution_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name not in SPEC_OPTIONS}
 
-    compute.__name__ = fn.__name__
-    compute.__doc__ = fn.__doc__
-    compute.__module__ = fn.__module__
-    compute.__annotations__ = annotations
-    compute.__signature__ = signature.replace(  # type: ignore[attr-defined]
-        parameters=parameters, return_annotation=signature.empty
+
+def _checks(
+    chain: DatasetChain, wanted: bool | Sequence[str | DatasetCheck]
+) -> tuple[dg.AssetChecksDefinition, ...]:
+    names: Sequence[str | DatasetCheck] = (
+        (DEFAULT_CHECKS if wanted else ()) if isinstance(wanted, bool) else wanted
     )
-    return compute, inputs
-
-
-def _input_type(hint: Any) -> dg.DagsterType | None:
-    if typing.get_origin(hint) is Dataset:
-        return dataset_type(typing.get_args(hint)[0])
-    if hint is Dataset:
-        return dg.PythonObjectDagsterType(Dataset)
-    return EntryType if hint is DatasetEntry else None
+    found: list[dg.AssetChecksDefinition] = []
+    for layer in chain.datasets:
+        # What compares with the layer before has nothing to say of the first one, and a record is
+        # in the last one alone.
+        here = [
+            name
+            for name in names
+            if (name != "record" or layer == "atmosphere")
+            and (name != "same_content" or layer != "local")
+        ]
+        found += build_dataset_checks(chain, layer=layer, include=here)
+    return tuple(found)
 
 
 def _check_layer(layer: Layer, before: Layer) -> None:

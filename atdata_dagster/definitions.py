@@ -7,9 +7,10 @@ import dagster as dg
 
 from atdata_core import Schema
 from atdata_core.errors import ConfigurationError
-from atdata_dagster.assets import DatasetChain
+from atdata_dagster.chain import DatasetChain
 from atdata_dagster.io_managers import AtmosphereIOManager, LocalIOManager, TeamIOManager
 from atdata_dagster.resources import AtmosphereResource, LocalResource, TeamResource
+from atdata_dagster.translator import DatasetTranslator
 
 
 def default_resources() -> dict[str, Any]:
@@ -22,7 +23,10 @@ def default_resources() -> dict[str, Any]:
 
 
 def build_definitions(
-    *chains: DatasetChain, resources: Mapping[str, Any] | None = None, **options: Any
+    *chains: DatasetChain,
+    resources: Mapping[str, Any] | None = None,
+    translator: DatasetTranslator | None = None,
+    **options: Any,
 ) -> dg.Definitions:
     """The definitions of some datasets.
 
@@ -32,6 +36,7 @@ def build_definitions(
         *chains: What `dataset_asset` gave.
         resources: In place of, or beside, the layers' IO managers ``local``, ``team`` and
             ``atmosphere``.
+        translator: What the assets are in Dagster, in place of the translators of the chains.
         **options: Passed on to ``dg.Definitions``: jobs, schedules, sensors, further ``assets``.
 
     Raises:
@@ -39,6 +44,8 @@ def build_definitions(
     """
     assets: dict[dg.AssetKey, dg.AssetsDefinition] = {}
     types: dict[str, Schema] = {}
+    if translator is not None:
+        chains = tuple(chain.translated(translator) for chain in chains)
     for chain in chains:
         schema = Schema.of(chain.sample_type)
         known = types.setdefault(schema.name, schema)
@@ -54,6 +61,10 @@ def build_definitions(
             assets.setdefault(asset.key, asset)
     return dg.Definitions(
         assets=[*assets.values(), *options.pop("assets", ())],
+        asset_checks=[
+            *(check for chain in chains for check in chain.checks),
+            *options.pop("asset_checks", ()),
+        ],
         resources={**default_resources(), **(resources or {})},
         **options,
     )

@@ -6,25 +6,36 @@ lazy `Dataset`, or the `DatasetEntry` or `Schema` if the parameter says so. The 
 what it stores is the CID of the content.
 """
 
-import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
-from atdata_core import AbstractIndex, Dataset, DatasetEntry, Schema, Shard
-from atdata_core.errors import ConfigurationError, NotFoundError
+from atdata_core import AbstractIndex, Dataset, DatasetEntry, Schema
+from atdata_core.cid import dag_cbor_cid
+from atdata_core.errors import ConfigurationError, NotFoundError, RateLimitedError
 from atdata_core.indexes import Insertion
-from atdata_dagster.metadata import dataset_metadata, schema_metadata
-from atdata_dagster.names import AssetName, parse_key
+from atdata_dagster.history import (
+    latest_materialization,
+    plain_metadata,
+)
+from atdata_dagster.metadata import change_metadata, dataset_metadata, schema_metadata
+from atdata_dagster.names import FILES, FROM, AssetName, name_of
+from atdata_dagster.preview import KEPT_ON_PROMOTION, Preview, previews_are_on
 from atdata_dagster.resources import (
     AtmosphereResource,
     LayerResource,
     LocalResource,
     TeamResource,
 )
-from atdata_dagster.streams import SampleStream
-
-_REPORT_EVERY_S = 10.0
+from atdata_dagster.steps import (
+    ProgressLog,
+    add_metadata,
+    ask_again_later,
+    instance_of,
+    set_data_version,
+)
+from atdata_dagster.streams import SampleStream, expand_all
 
 
 class DatasetIOManager(dg.ConfigurableIOManager):
@@ -35,33 +46,80 @@ class DatasetIOManager(dg.ConfigurableIOManager):
     def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         """Stores a dataset or registers a schema, unless equal content is there already.
 
+        A dict of datasets by partition key stores each as that partition.
+
         Raises:
             ConfigurationError: `obj` is nothing that this layer can store.
+            RetryRequested: A server asks to wait; Dagster runs the step again after that time.
             AtdataError: Whatever the layer's index and store raise.
         """
-        name = _name_of(context)
-        index = self.layer.get_index()
-        if name.kind == "schema" or isinstance(obj, (type, Schema)):
-            self._put_schema(context, index, name, obj)
-            return
-        insertion, schema = _store(context, index, name.name, obj)
-        for key, value in dataset_metadata(insertion, schema, self.layer).items():
-            context.add_output_metadata({key: value})
-        if insertion.entry.cid is not None:
-            set_data_version(context, insertion.entry.cid)
-        context.log.info(_summary(insertion, self.layer))
+        try:
+            self._handle_output(context, obj)
+        except RateLimitedError as error:
+            raise ask_again_later(error) from error
 
     def load_input(self, context: dg.InputContext) -> Any:
         """The dataset, lazy; a dict of them by partition key, where there are several.
 
         Raises:
             NotFoundError: The layer doesn't have it (yet).
+            RetryRequested: A server asks to wait.
         """
+        try:
+            return self._load_input(context)
+        except RateLimitedError as error:
+            raise ask_again_later(error) from error
+
+    def _handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        metadata = context.definition_metadata
+        name = name_of(context.asset_key, metadata)
+        index = self.layer.get_index()
+        if name.kind == "schema" or isinstance(obj, (type, Schema)):
+            self._put_schema(context, index, name, obj)
+            return
+        cids: dict[str, str | None] = {}
+        for partition, part in _parts(context, obj).items():
+            own = name_of(context.asset_key, metadata, partition)
+            cids[partition or ""] = self._put_dataset(context, index, own, part, partition)
+        if None not in cids.values():
+            set_data_version(context, _data_version(cids))
+
+    def _put_dataset(
+        self,
+        context: dg.OutputContext,
+        index: AbstractIndex,
+        name: AssetName,
+        obj: Any,
+        partition: str | None,
+    ) -> str | None:
+        preview = _preview_of(obj)
+        insertion, schema = _store(context, index, name.name, obj, preview)
+        before = latest_materialization(instance_of(context), context.asset_key, partition)
+        seen = preview.metadata(insertion.entry.rows) if preview else {}
+        if isinstance(obj, Dataset):
+            seen = _upstream_preview(context, insertion.entry, partition)
+        metadata = {
+            **dataset_metadata(insertion, schema, self.layer),
+            **change_metadata(plain_metadata(before), insertion, schema, index),
+            **seen,
+        }
+        add_metadata(context, metadata, partition)
+        context.log.info(_summary(insertion, self.layer))
+        return insertion.entry.cid
+
+    def _load_input(self, context: dg.InputContext) -> Any:
+        upstream = context.upstream_output
+        metadata = {
+            **(upstream.definition_metadata if upstream else {}),
+            **context.definition_metadata,
+        }
+        if FILES in metadata:
+            return _open_files(context, metadata[FILES])
         index = self.layer.get_index()
         if not context.has_asset_partitions or not context.asset_partition_keys:
-            return self._load(context, index, parse_key(context.asset_key))
+            return self._load(context, index, name_of(context.asset_key, metadata))
         loaded = {
-            key: self._load(context, index, parse_key(context.asset_key, key))
+            key: self._load(context, index, name_of(context.asset_key, metadata, key))
             for key in context.asset_partition_keys
         }
         return loaded if len(loaded) > 1 else next(iter(loaded.values()))
@@ -115,51 +173,31 @@ class AtmosphereIOManager(DatasetIOManager):
     layer: AtmosphereResource
 
 
-def set_data_version(context: dg.OutputContext, version: str) -> None:
-    """Makes `version` the data version of what an IO manager stores.
-
-    Dagster has no public call for it (https://github.com/dagster-io/dagster/issues/15584); the
-    step's context has one, and this is the only place that uses it.
-    """
-    context.step_context.set_data_version(context.asset_key, dg.DataVersion(version))
-
-
-class ProgressLog:
-    """Tells a step's log how far a long copy has come, at most every ten seconds.
-
-    Args:
-        context: Whose log.
-        total: The number of shards, if it is known.
-    """
-
-    def __init__(self, context: dg.OutputContext, total: int | None) -> None:
-        self._log = context.log
-        self._total = total
-        self._start = self._told = time.monotonic()
-        self._shards = self._bytes = 0
-
-    def __call__(self, shard: Shard, moved: bool) -> None:
-        """One more shard is in its place."""
-        self._shards += 1
-        self._bytes += (shard.size or 0) if moved else 0
-        now = time.monotonic()
-        if now - self._told < _REPORT_EVERY_S:
-            return
-        self._told = now
-        rate = self._bytes / (now - self._start) / 1e6
-        of = f" of {self._total}" if self._total else ""
-        self._log.info(f"{self._shards}{of} shards, {self._bytes:,} bytes, {rate:.1f} MB/s")
+def _open_files(context: dg.InputContext, files: Sequence[str]) -> Any:
+    """The dataset of an external asset, read from somebody else's files."""
+    sample_type = getattr(context.dagster_type, "sample_type", None)
+    if sample_type is None:
+        raise ConfigurationError(
+            "parameter doesn't say what the samples of these files are",
+            where=context.asset_key.to_user_string(),
+            remedy="Annotate it: Dataset[MySample]",
+        )
+    return Dataset(expand_all(files), sample_type)
 
 
 def _store(
-    context: dg.OutputContext, index: AbstractIndex, name: str, obj: Any
+    context: dg.OutputContext,
+    index: AbstractIndex,
+    name: str,
+    obj: Any,
+    preview: Preview | None,
 ) -> tuple[Insertion, Schema]:
     if isinstance(obj, Dataset):
         progress = ProgressLog(context, len(obj.list_shards()))
         return index.insert(obj, name=name, progress=progress), obj.schema
     if isinstance(obj, SampleStream):
         insertion = index.write_samples(
-            obj.samples,
+            preview.watch(obj.samples) if preview else obj.samples,
             name=name,
             sample_type=obj.sample_type,
             description=obj.description,
@@ -180,18 +218,63 @@ def _store(
     )
 
 
-def _name_of(context: dg.OutputContext) -> AssetName:
-    if not context.has_asset_partitions:
-        return parse_key(context.asset_key)
-    keys = context.asset_partition_keys
-    if len(keys) != 1:
+def _preview_of(obj: Any) -> Preview | None:
+    wanted = isinstance(obj, SampleStream) and obj.preview and previews_are_on()
+    return Preview(obj.sample_type) if wanted else None
+
+
+def _upstream_preview(
+    context: dg.OutputContext, entry: DatasetEntry, partition: str | None
+) -> dict[str, Any]:
+    """What was seen of equal content when it was written: a promotion decodes no sample."""
+    key = context.definition_metadata.get(FROM)
+    if not key or entry.cid is None:
+        return {}
+    found = latest_materialization(
+        instance_of(context), dg.AssetKey.from_user_string(str(key)), partition
+    )
+    if found is None or plain_metadata(found).get("atdata/cid") != entry.cid:
+        return {}
+    return {
+        key: value for key, value in found.metadata.items() if key.startswith(KEPT_ON_PROMOTION)
+    }
+
+
+def _parts(context: dg.OutputContext, obj: Any) -> Mapping[str | None, Any]:
+    """What is to be stored, by partition key; by None where there are no partitions."""
+    keys = list(context.asset_partition_keys) if context.has_asset_partitions else []
+    where = context.asset_key.to_user_string()
+    if isinstance(obj, Mapping):
+        if set(obj) != set(keys):
+            raise ConfigurationError(
+                "a dict of datasets has other keys than the partitions of the run",
+                where=where,
+                expected=_listed(keys),
+                got=_listed(list(obj)),
+            )
+        return dict(obj)
+    if len(keys) > 1:
         raise ConfigurationError(
             "one run can't store several partitions of a dataset",
-            where=context.asset_key.to_user_string(),
-            got=f"{len(keys)} partitions",
-            remedy="Use BackfillPolicy.multi_run()",
+            where=where,
+            expected=f"a dict with a stream for each of {len(keys)} partition keys",
+            got=type(obj).__name__,
+            remedy="Return such a dict, or use BackfillPolicy.multi_run()",
         )
-    return parse_key(context.asset_key, keys[0])
+    return {keys[0] if keys else None: obj}
+
+
+def _listed(keys: list[Any]) -> str:
+    return ", ".join(map(repr, keys[:10])) + (" …" if len(keys) > 10 else "") or "none"
+
+
+def _data_version(cids: Mapping[str, str | None]) -> str:
+    """The CID of the content; of several partitions, the CID over theirs, by key."""
+    # Dagster keeps one data version a step, whatever the number of partitions
+    # (https://github.com/dagster-io/dagster/issues/18649).
+    if len(cids) == 1:
+        return str(next(iter(cids.values())))
+    return dag_cbor_cid({key: {"$link": cid} for key, cid in cids.items()})
 
 
 def _summary(insertion: Insertion, layer: LayerResource) -> str:

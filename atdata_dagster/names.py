@@ -4,15 +4,24 @@ schema/<Type>      team/schema/<Type>      atmosphere/schema/<Type>
 local/<dataset>    team/<dataset>          atmosphere/<dataset>
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import dagster as dg
 
 Layer = Literal["local", "team", "atmosphere"]
 
 LAYERS: tuple[Layer, ...] = ("local", "team", "atmosphere")
+NAME = "atdata/name"
+"""In an asset's definition: the name of its dataset or schema, whatever its key is."""
+KIND = "atdata/kind"
+"""In an asset's definition: ``dataset`` or ``schema``."""
+FROM = "atdata/promoted_from"
+"""In an asset's definition: the key of the asset that it is promoted from."""
+FILES = "atdata/files"
+"""In the definition of an external asset: the tar files that hold it."""
+
 _SCHEMA = "schema"
 
 
@@ -55,6 +64,29 @@ def parse_key(key: dg.AssetKey, partition: str | None = None) -> AssetName:
         return AssetName("schema", path[1])
     parts = [*path] if partition is None else [*path, escape_partition(partition)]
     return AssetName("dataset", "/".join(parts))
+
+
+def name_of(
+    key: dg.AssetKey, metadata: Mapping[str, Any], partition: str | None = None
+) -> AssetName:
+    """What an asset stands for: as its definition says, else as `parse_key` reads its key.
+
+    Args:
+        key: The asset key.
+        metadata: The metadata of the asset's definition.
+        partition: The partition.
+    """
+    name = metadata.get(NAME)
+    if not isinstance(name, str):
+        return parse_key(key, partition)
+    if metadata.get(KIND) == _SCHEMA:
+        return AssetName("schema", name)
+    return AssetName("dataset", partition_name(name, partition))
+
+
+def partition_name(name: str, partition: str | None) -> str:
+    """The name under which a partition of a dataset is listed; without one, the dataset's own."""
+    return name if partition is None else f"{name}/{escape_partition(partition)}"
 
 
 def escape_partition(key: str) -> str:

@@ -1,7 +1,7 @@
 """What a step hands to an IO manager, and the Dagster types of datasets."""
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,7 @@ import dagster as dg
 
 from atdata_core import Dataset, DatasetEntry, Schema
 from atdata_core.shard import DEFAULT_MAX_SAMPLES
+from atdata_core.sources import expand
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class SampleStream:
         metadata: Whatever else belongs to it.
         max_samples: The most samples in a shard.
         max_bytes: The most bytes in a shard; by default 25 MB, or what the layer takes.
+        preview: Whether a few samples are looked at on their way, for Dagster's page.
     """
 
     sample_type: type
@@ -39,6 +41,14 @@ class SampleStream:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     max_samples: int = DEFAULT_MAX_SAMPLES
     max_bytes: int | None = None
+    preview: bool = True
+
+
+def is_dataset(value: object) -> bool:
+    """Whether a value is a dataset, or several of them by partition key."""
+    if isinstance(value, Mapping):
+        return all(isinstance(part, Dataset) for part in value.values())
+    return isinstance(value, Dataset)
 
 
 class DatasetType(dg.DagsterType):
@@ -51,7 +61,7 @@ class DatasetType(dg.DagsterType):
     def __init__(self, sample_type: type) -> None:
         self.sample_type = sample_type
         super().__init__(
-            type_check_fn=lambda _, value: isinstance(value, Dataset),
+            type_check_fn=lambda _, value: is_dataset(value),
             name=f"Dataset_{sample_type.__name__}",
             description=f"A dataset of {Schema.of(sample_type)}",
             typing_type=Dataset,
@@ -70,3 +80,25 @@ EntryType = dg.DagsterType(
     description="What an index says of a dataset; none of its data",
     typing_type=DatasetEntry,
 )
+
+
+def files_entry(name: str, files: Sequence[str], sample_type: type) -> DatasetEntry:
+    """What an index would say of tar files, which are read through for it.
+
+    Args:
+        name: What the dataset is called.
+        files: Paths, with braces or wildcards if you like.
+        sample_type: What the samples are.
+
+    Raises:
+        NotFoundError: One of them isn't there.
+        ShardError: One of them is not a whole, legal shard.
+    """
+    return DatasetEntry(
+        name, "", Dataset(expand_all(files), sample_type).shards, Schema.of(sample_type).cid
+    )
+
+
+def expand_all(files: Sequence[str]) -> list[str]:
+    """The paths that texts with braces or wildcards stand for, in order."""
+    return [path for text in files for path in expand(text)]

@@ -1,0 +1,115 @@
+"""`DatasetTranslator`: what a dataset, or its schema, is as a Dagster asset."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import dagster as dg
+
+from atdata_core import Schema
+from atdata_dagster.names import FROM, KIND, NAME, Layer, dataset_key, schema_key
+
+KINDS: Mapping[Layer, frozenset[str]] = {
+    "local": frozenset({"webdataset"}),
+    "team": frozenset({"redis", "s3"}),
+    "atmosphere": frozenset({"atproto"}),
+}
+"""What Dagster shows as an asset's kinds, by layer."""
+
+SPEC_OPTIONS = frozenset(
+    {
+        *("automation_condition", "code_version", "description", "freshness_policy"),
+        *("group_name", "kinds", "metadata", "owners", "tags"),
+    }
+)
+"""The options of an asset that are part of its spec."""
+
+
+@dataclass(frozen=True)
+class DatasetAsset:
+    """What an asset stands for.
+
+    Args:
+        name: The dataset's name; a schema's, for a schema.
+        layer: Where it is.
+        schema: What the samples are.
+        kind: ``dataset`` or ``schema``.
+        before: The layer that it is promoted from; None for the first one.
+        options: What its author asked for: owners, tags, automation condition, …
+    """
+
+    name: str
+    layer: Layer
+    schema: Schema
+    kind: Literal["dataset", "schema"] = "dataset"
+    before: Layer | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def at(self, layer: Layer) -> "DatasetAsset":
+        """The same in another layer, as far as its key is concerned."""
+        return DatasetAsset(self.name, layer, self.schema, self.kind, None, self.options)
+
+
+class DatasetTranslator:
+    """Says what datasets are as Dagster assets; subclass it to say otherwise.
+
+    Override `get_asset_spec` and change what the base class gives::
+
+        class Ours(DatasetTranslator):
+            def get_asset_spec(self, data: DatasetAsset) -> dg.AssetSpec:
+                spec = super().get_asset_spec(data)
+                return spec.replace_attributes(
+                    key=spec.key.with_prefix("vision"), owners=["team:vision"]
+                )
+
+    An asset stands for the same dataset whatever its key is.
+    """
+
+    def get_asset_spec(self, data: DatasetAsset) -> dg.AssetSpec:
+        """Key, group, kinds, owners, tags, description, metadata and automation of an asset.
+
+        Args:
+            data: What the asset stands for.
+        """
+        if data.kind == "schema":
+            return self._schema_spec(data)
+        automation = data.options.get("automation_condition")
+        if isinstance(automation, Mapping):
+            automation = automation.get(data.layer)
+        defaults = {
+            "group_name": data.layer,
+            "kinds": set(KINDS[data.layer]),
+            "code_version": data.schema.cid,
+        }
+        options = {**defaults, **data.options, "automation_condition": automation}
+        return dg.AssetSpec(key=dataset_key(data.name, data.layer), **options)
+
+    def _schema_spec(self, data: DatasetAsset) -> dg.AssetSpec:
+        if data.layer == "local":
+            return dg.AssetSpec(
+                key=schema_key(data.name),
+                group_name="local",
+                kinds={"python"},
+                description=data.schema.description or f"What a {data.name} is.",
+                code_version=data.schema.cid,
+            )
+        return dg.AssetSpec(
+            key=schema_key(data.name, data.layer),
+            group_name=data.layer,
+            kinds=set(KINDS[data.layer]),
+            description=f"What a {data.name} is, as the {data.layer} layer has it.",
+        )
+
+
+def spec_of(translator: DatasetTranslator, data: DatasetAsset) -> dg.AssetSpec:
+    """The spec of an asset as the translator gives it, and what IO managers have to know of it."""
+    spec = translator.get_asset_spec(data)
+    known = {NAME: data.name, KIND: data.kind}
+    if data.before is not None:
+        known[FROM] = key_of(translator, data.at(data.before)).to_user_string()
+    return spec.merge_attributes(metadata=known)
+
+
+def key_of(translator: DatasetTranslator, data: DatasetAsset) -> dg.AssetKey:
+    """The key of an asset as the translator gives it."""
+    return translator.get_asset_spec(data).key
