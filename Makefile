@@ -40,7 +40,7 @@ check: $(VENV)/.dev ## Format, lint, direction of imports, types, and whether th
 	$(BIN)/mypy
 	$(BIN)/dagster definitions validate -w workspace.yaml
 
-bench: $(VENV)/.dev ## Measures the journey of a large dataset: speed, and memory above resting
+bench: $(VENV)/.dev ## Measures all beside its peers; QUICK=1 leaves them out (two minutes)
 	@$(BIN)/python -m benchmarks
 
 fuzz: $(VENV)/.dev ## Fuzzes each reader of strangers' bytes, guided by coverage; SECONDS=600 each
@@ -49,4 +49,4 @@ fuzz: $(VENV)/.dev ## Fuzzes each reader of strangers' bytes, guided by coverage
 		$(BIN)/python -m tests.fuzz $$target $(or $(SECONDS),600) || exit 1; done
 
 clean: ## Removes .venv, the services' data, and what tools left behind
-	rm -rf $(VENV) .devnet .dagster .mypy_cache .ruff_cache .pytest_cache .hypothesis dist
+	rm -rf $(VENV) .venv-bench .devnet .dagster .mypy_cache .ruff_cache .pytest_cache .hypothesis dist

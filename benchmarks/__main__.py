@@ -1,93 +1,120 @@
-"""``make bench``: a large dataset through all three layers; its speed, and the memory it takes.
+"""``make bench``: atdata_core beside its peers and beside what the machine can do, in one run.
 
-``make bench QUICK=1`` takes 0.2 GB in place of 2 GB. Figures are saved to ``benchmarks/results``.
+``QUICK=1`` leaves the peers out and takes fewer samples. ``python -m benchmarks peers figures``
+measures only these parts; they take the place of the former ones in the results.
 """
 
+import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-import dagster as dg
-import numpy as np
-from numpy.typing import NDArray
+from benchmarks import journey, report, services
+from benchmarks.environments import PEERS, ROOT, python_of
+from benchmarks.goals import FIGURES
+from benchmarks.runner import Runner
 
-from atdata_core import packable
-from atdata_dagster import build_definitions, dataset_asset
-from atdata_dagster.devnet import Devnet
-
-_SAMPLE_BYTES = 224 * 224 * 3 * 4
-_LIMIT_MB = 400
-
-
-@packable
-class Image:
-    pixels: NDArray[np.float32]
-    label: int
+_ROUNDS, _QUICK_ROUNDS = 5, 2
 
 
 def main() -> int:
-    quick = bool(os.environ.get("QUICK"))
-    total = int((0.2 if quick else 2.0) * 1e9)
-    with (
-        tempfile.TemporaryDirectory(prefix="atdata-bench-", dir=Path.cwd()) as folder,
-        Devnet(Path(folder)).running() as net,
-        tempfile.TemporaryDirectory() as home,
-        dg.DagsterInstance.local_temp(home, {"telemetry": {"enabled": False}}) as instance,
-    ):
-        os.environ.update(net.env)
-        _materialize(instance, "warm_up", 2)
-        resting = _memory_mb("VmRSS")
-        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew
-        seconds = _materialize(instance, "large", total // _SAMPLE_BYTES)
-        peak = _memory_mb("VmHWM")
-    result = {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "python": platform.python_version(),
-        "dataset_bytes": total,
-        "resting_mb": round(resting),
-        "peak_above_resting_mb": round(peak - resting),
-        "seconds": {layer: round(value, 1) for layer, value in seconds.items()},
-        "mb_per_second": {layer: round(total / 1e6 / value) for layer, value in seconds.items()},
-    }
-    print(json.dumps(result, indent=1))
-    results = Path(__file__).parent / "results"
-    results.mkdir(exist_ok=True)
-    (results / f"journey{'-quick' if quick else ''}.json").write_text(json.dumps(result, indent=1))
-    return int(peak - resting > _LIMIT_MB)
+    parser = argparse.ArgumentParser(prog="benchmarks", description="Measures atdata_core.")
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="by default all")
+    parser.add_argument("--quick", action="store_true", default=bool(os.environ.get("QUICK")))
+    parser.add_argument("--rounds", type=int)
+    parser.add_argument("--data", type=Path, help="a folder for data, kept for the next run")
+    given = parser.parse_args()
+    rounds = given.rounds or (_QUICK_ROUNDS if given.quick else _ROUNDS)
+    saved = report.RESULTS / "quick.json" if given.quick else report.FULL
+    result = report.load(saved) if given.parts and saved.exists() else {}
+    result |= {"machine": _machine(), "rounds": rounds}
+    with tempfile.TemporaryDirectory(prefix="atdata-bench-", dir=ROOT) as temporary:
+        folder = given.data or Path(temporary)
+        for part in given.parts or PARTS:
+            print(f"{part} …", file=sys.stderr, flush=True)
+            PARTS[part](result, folder, rounds, given.quick)
+    report.RESULTS.mkdir(exist_ok=True)
+    saved.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+    print(report.tables(result))
+    if not given.quick:
+        report.PAGE.write_text(report.page(result), "utf-8")
+    return 0
 
 
-def _materialize(instance: dg.DagsterInstance, name: str, count: int) -> dict[str, float]:
-    @dataset_asset(Image, name=name, promote=("team", "atmosphere"))
-    def chain() -> Iterator[Image]:
-        rng = np.random.default_rng(0)
-        for number in range(count):
-            yield Image(pixels=rng.random((224, 224, 3), np.float32), label=number)
+def _peers(result: dict[str, Any], folder: Path, rounds: int, quick: bool) -> None:
+    pythons = {"ours": sys.executable, "limit": sys.executable}
+    missing = {}
+    for peer in () if quick else PEERS:
+        python = python_of(peer)
+        if python is None:
+            missing[peer.title] = "can't be installed here"
+        else:
+            pythons[peer.name] = str(python)
+    runner = Runner(pythons, folder, quick=quick)
+    runner.prepare()
+    rates: dict[str, Any] = {}
+    for (peer, operation, workload), each in runner.rounds(rounds).items():
+        rates.setdefault(workload, {}).setdefault(operation, {})[peer] = each
+    result["rates"] = rates
+    result["missing"] = missing | runner.problems
+    result["versions"] = {"Python": platform.python_version(), **_versions(pythons)}
 
-    defs = build_definitions(chain)
-    started = time.monotonic()
-    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
-        instance=instance,
-        run_config={"loggers": {"console": {"config": {"log_level": "ERROR"}}}},
+
+def _figures(result: dict[str, Any], folder: Path, rounds: int, quick: bool) -> None:
+    target = folder / "figures"
+    target.mkdir(parents=True, exist_ok=True)
+    result["figures"] = {name: [_figure(name, target) for _ in range(rounds)] for name in FIGURES}
+
+
+def _figure(name: str, folder: Path) -> float:
+    command = [sys.executable, "-m", "benchmarks.figures", name, str(folder)]
+    done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
+    return float(json.loads(line.removeprefix("RESULT ")))
+
+
+def _services(result: dict[str, Any], folder: Path, rounds: int, quick: bool) -> None:
+    result["services"] = services.measure(folder, rounds, quick=quick)
+
+
+def _journey(result: dict[str, Any], folder: Path, rounds: int, quick: bool) -> None:
+    result["journey"] = journey.measure(quick=quick)
+
+
+PARTS: dict[str, Callable[[dict[str, Any], Path, int, bool], None]] = {
+    "peers": _peers,
+    "figures": _figures,
+    "services": _services,
+    "journey": _journey,
+}
+
+
+def _machine() -> str:
+    system = f"{platform.system()} {platform.machine()}"
+    return f"{os.cpu_count()} cores, {system}, Python {platform.python_version()}"
+
+
+def _versions(pythons: dict[str, str]) -> dict[str, str]:
+    """The version of each peer, and of the NumPy beside it."""
+    script = (
+        "import sys; from importlib.metadata import version; "
+        "print(version(sys.argv[1]), '(Python', sys.version.split()[0] + ', NumPy', "
+        "version('numpy') + ')')"
     )
-    print(f"{name}: {count} samples in {time.monotonic() - started:.1f} s", file=sys.stderr)
-    stats = {s.step_key: s for s in instance.get_run_step_stats(result.run_id)}
-    return {
-        layer: (step.end_time or 0) - (step.start_time or 0)
-        for layer in ("local", "team", "atmosphere")
-        if (step := stats.get(f"{layer}__{name}"))
-    }
-
-
-def _memory_mb(name: str) -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(f"{name}:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f"/proc/self/status has no {name}")
+    versions = {}
+    for peer in PEERS:
+        if peer.name in pythons:
+            package = peer.requirements[0].partition("==")[0]
+            command = [pythons[peer.name], "-c", script, package]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            versions[peer.title] = done.stdout.strip()
+    return versions
 
 
 if __name__ == "__main__":
