@@ -46,6 +46,11 @@ def resolve_did(did: str) -> Identity:
     return _resolve_did(did, plc_url(), int(time.monotonic() // _KEEP_S))
 
 
+def forget_identities() -> None:
+    """Asks for every document anew from now on: an account may have moved."""
+    _resolve_did.cache_clear()
+
+
 def resolve_handle(handle: str) -> str:
     """The DID of a handle, confirmed by its document.
 

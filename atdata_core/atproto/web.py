@@ -151,7 +151,9 @@ def _refusal(response: "httpx.Response", url: str) -> AtdataError:
     text = message or f"HTTP {response.status_code}"
     missing = code in _NOT_FOUND or message.lower().endswith("not found")
     if response.status_code in (404, 410) or missing or "could not locate" in message.lower():
-        return NotFoundError(text, where=str(response.url))
+        absent = NotFoundError(text, where=str(response.url))
+        absent.code = code
+        return absent
     if response.status_code == 429:
         limited = RateLimitedError(text, code=code, where=url)
         limited.retry_after = retry_after(response.headers)
