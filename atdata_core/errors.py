@@ -91,7 +91,12 @@ class InvalidRecordError(AtdataError, ValueError):
 
 
 class NotFoundError(AtdataError, LookupError):
-    """There is no dataset, schema, shard, record, or account of that name."""
+    """There is no dataset, schema, shard, record, or account of that name.
+
+    `code` holds a server's own name of the error, e.g. ``RepoTakendown``, or None.
+    """
+
+    code: str | None = None
 
 
 class ConflictError(AtdataError):

@@ -96,6 +96,11 @@ def ask_host(did: str, ask: Callable[[str], T]) -> T:
         return ask(moved_to)
 
 
+def forget_identities() -> None:
+    """Asks for every document anew from now on: an account may have moved."""
+    _resolve_did.cache_clear()
+
+
 def resolve_handle(handle: str) -> str:
     """The DID of a handle, confirmed by its document.
 

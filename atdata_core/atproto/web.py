@@ -140,7 +140,9 @@ def _refusal(response: "httpcore.Response", headers: Mapping[str, str], url: str
     text = message or f"HTTP {response.status}"
     missing = code in _NOT_FOUND or message.lower().endswith("not found")
     if response.status in (404, 410) or missing or "could not locate" in message.lower():
-        return NotFoundError(text, where=url)
+        absent = NotFoundError(text, where=url)
+        absent.code = code
+        return absent
     if response.status == 429:
         limited = RateLimitedError(text, code=code, where=url)
         limited.retry_after = retry_after(headers)

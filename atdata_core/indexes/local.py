@@ -1,4 +1,4 @@
-"""Datasets and schemas in Redis: the team's index. The only module that knows redis.
+"""Datasets and schemas in Redis: the team's index.
 
 The keys are those of public ``atdata``, with fields of our own beside its:
 
@@ -12,23 +12,14 @@ The keys are those of public ``atdata``, with fields of our own beside its:
 An entry and the name that points to it are written in one script, which Redis runs atomically.
 """
 
-import contextlib
 import json
-import os
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from atdata_core.entry import DatasetEntry
-from atdata_core.errors import (
-    AuthenticationError,
-    ConfigurationError,
-    ConflictError,
-    NotFoundError,
-    ServiceError,
-    UnreachableError,
-)
+from atdata_core.errors import ConflictError, NotFoundError
 from atdata_core.indexes.base import AbstractIndex
 from atdata_core.indexes.codec import now, parse_schema_ref, schema_ref, version_key
+from atdata_core.indexes.connection import RedisConnection
 from atdata_core.indexes.hashes import (
     as_text,
     entry_from_hash,
@@ -90,50 +81,24 @@ class LocalIndex(AbstractIndex):
         data_store: AbstractDataStore | None = None,
     ) -> None:
         super().__init__(data_store)
-        found = redis or os.environ.get("ATDATA_REDIS_URL")
-        if not found:
-            raise ConfigurationError(
-                "the team index has no Redis",
-                expected="redis=… or the environment variable ATDATA_REDIS_URL",
-            )
-        self._given = found
-        self._connected: Redis | None = None
+        self._connection = RedisConnection(redis, "the team index")
 
     @property
     def redis(self) -> "Redis":
         """The client; made when it is first needed, one a process."""
-        if self._connected is None:
-            from redis import Redis
-
-            if isinstance(self._given, str):
-                try:
-                    self._connected = Redis.from_url(self._given, socket_connect_timeout=10)
-                except ValueError as error:
-                    raise ConfigurationError(
-                        f"text is not the URL of a Redis: {error}", where="ATDATA_REDIS_URL"
-                    ) from error
-            else:
-                if self._given.connection_pool.connection_kwargs.get("decode_responses"):
-                    raise ConfigurationError(
-                        "client decodes what Redis keeps, which isn't all text",
-                        expected="Redis(…, decode_responses=False)",
-                    )
-                self._connected = self._given
-        return self._connected
+        return self._connection.redis
 
     def close(self) -> None:
         """Closes connections; a client that was given stays open."""
         super().close()
-        if self._connected is not None and isinstance(self._given, str):
-            self._connected.close()
-            self._connected = None
+        self._connection.close()
 
     def get_dataset(self, ref: str) -> DatasetEntry:
         """The entry of a name, of a content CID, or of a label ``name@1.0.0``.
 
         Entries that public ``atdata`` wrote are found by searching, unless `adopt` listed them.
         """
-        with _translated(self._where):
+        with self._connection.translated():
             fields = self.redis.hgetall(_ENTRY + self._id_of(ref))
         if not fields:
             raise NotFoundError("the team index has no such dataset", where=self._where, got=ref)
@@ -141,7 +106,7 @@ class LocalIndex(AbstractIndex):
 
     def list_datasets(self) -> list[DatasetEntry]:
         """The entries that names stand for, by name."""
-        with _translated(self._where):
+        with self._connection.translated():
             names = sorted(self.redis.hgetall(_NAMES).items())
             pipeline = self.redis.pipeline(transaction=False)
             for _, key in names:
@@ -160,7 +125,7 @@ class LocalIndex(AbstractIndex):
         Returns:
             How many there were.
         """
-        with _translated(self._where):
+        with self._connection.translated():
             found = self._foreign()
             schemas = [
                 as_text(key) for key in self.redis.scan_iter(match=_SCHEMA + "*", count=1000)
@@ -216,13 +181,13 @@ class LocalIndex(AbstractIndex):
             NotFoundError: There is no such entry.
             ConflictError: The version stands for another entry already.
         """
-        with _translated(self._where):
+        with self._connection.translated():
             key = self._id_of(ref.name if isinstance(ref, DatasetEntry) else ref)
             return self.labels.put(Label(name, key, version, description))
 
     def get_label(self, name: str, version: str | None = None) -> DatasetEntry:
         """The entry that a label stands for; without a version the moving one, or the newest."""
-        with _translated(self._where):
+        with self._connection.translated():
             key = self.labels.get(name, version).entry_id
             fields = self.redis.hgetall(_ENTRY + key)
         if not fields:
@@ -231,7 +196,7 @@ class LocalIndex(AbstractIndex):
 
     def list_labels(self, name: str | None = None) -> list[Label]:
         """All labels, or those of a name; by name and version."""
-        with _translated(self._where):
+        with self._connection.translated():
             return self.labels.list(name)
 
     def _id_of(self, ref: str) -> str:
@@ -250,7 +215,7 @@ class LocalIndex(AbstractIndex):
         # Former references have the module's name too, which few of the schemas were kept under.
         name, _, version = label.partition("@")
         keys = [_SCHEMA + label, f"{_SCHEMA}{name.rpartition('.')[2]}@{version}"]
-        with _translated(self._where):
+        with self._connection.translated():
             text = next((each for each in self.redis.mget(keys) if each is not None), None)
         if text is None:
             raise NotFoundError("the team index has no such schema", where=self._where, got=ref)
@@ -258,14 +223,14 @@ class LocalIndex(AbstractIndex):
 
     def list_schemas(self) -> list[dict[str, Any]]:
         """All schemas, by name and version."""
-        with _translated(self._where):
+        with self._connection.translated():
             keys = sorted(self.redis.scan_iter(match=_SCHEMA + "*", count=1000))
             texts = self.redis.mget(keys) if keys else []
         return [schema_from_text(text, "schema").to_json() for text in texts if text is not None]
 
     def versions_of(self, name: str) -> list[Schema]:
         """The registered schemas of a name, oldest version first."""
-        with _translated(self._where):
+        with self._connection.translated():
             versions = sorted(map(as_text, self.redis.smembers(_VERSIONS + name)), key=version_key)
             texts = self.redis.mget([f"{_SCHEMA}{name}@{v}" for v in versions]) if versions else []
         return [schema_from_text(text, name) for text in texts if text is not None]
@@ -273,7 +238,7 @@ class LocalIndex(AbstractIndex):
     def put_schema(self, schema: Schema) -> str:
         """Registers a schema at its version."""
         ref = schema_ref(schema.name, schema.version)
-        with _translated(self._where):
+        with self._connection.translated():
             there = self.redis.eval(
                 _PUT_SCHEMA,
                 2,
@@ -295,7 +260,7 @@ class LocalIndex(AbstractIndex):
         return ref
 
     def _find_equal(self, draft: DatasetEntry) -> DatasetEntry | None:
-        with _translated(self._where):
+        with self._connection.translated():
             key = self.redis.hget(_NAMES, draft.name)
             fields = self.redis.hgetall(_ENTRY + as_text(key)) if key else None
         found = entry_from_hash(fields, draft.name) if fields else None
@@ -311,7 +276,7 @@ class LocalIndex(AbstractIndex):
         key = entry_id(draft)
         fields = entry_to_hash(entry, key)
         flat = [part for pair in fields.items() for part in pair]
-        with _translated(self._where):
+        with self._connection.translated():
             self.redis.eval(
                 _PUT_ENTRY,
                 3,
@@ -328,34 +293,7 @@ class LocalIndex(AbstractIndex):
 
     @property
     def _where(self) -> str:
-        options = self.redis.connection_pool.connection_kwargs
-        place = options.get("path") or f"{options.get('host')}:{options.get('port')}"
-        return f"Redis at {place}"
-
-    def __getstate__(self) -> dict[str, Any]:
-        if not isinstance(self._given, str):
-            raise TypeError("a LocalIndex made from a client can't be pickled; make it from a URL")
-        return {**self.__dict__, "_connected": None}
+        return self._connection.where
 
     def __repr__(self) -> str:
         return f"LocalIndex({self._where}, data_store={self.data_store!r})"
-
-
-@contextlib.contextmanager
-def _translated(where: str) -> Iterator[None]:
-    from redis import exceptions
-
-    try:
-        yield
-    except exceptions.AuthenticationError as error:
-        raise AuthenticationError(
-            str(error), where=where, remedy="Check the password in ATDATA_REDIS_URL"
-        ) from error
-    except (exceptions.ConnectionError, exceptions.TimeoutError) as error:
-        raise UnreachableError(
-            f"no answer from Redis: {error}",
-            where=where,
-            remedy="Is it running, and is ATDATA_REDIS_URL right?",
-        ) from error
-    except exceptions.RedisError as error:
-        raise ServiceError(f"Redis refused: {error}", where=where) from error

@@ -1,0 +1,35 @@
+"""Accounts that publish, and a server that lies."""
+
+import secrets
+
+import pytest
+
+from tests.support.liar import Liar
+
+
+@pytest.fixture
+def liar(monkeypatch):
+    """A PLC directory, PDS and relay in one."""
+    with Liar() as server:
+        monkeypatch.setenv("ATDATA_PLC_URL", server.url)
+        monkeypatch.setenv("ATDATA_PDS_URL", server.url)
+        yield server
+
+
+@pytest.fixture
+def make_account(services):
+    """Makes an account on the PDS and logs it in."""
+    from atdata_core.atmosphere import AtmosphereClient
+
+    opened = []
+
+    def make():
+        account = services.create_account(f"t{secrets.token_hex(5)}")
+        client = AtmosphereClient()
+        client.login(account.handle, account.app_password)
+        opened.append(client)
+        return client
+
+    yield make
+    for client in opened:
+        client.close()
