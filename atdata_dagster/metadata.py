@@ -35,7 +35,7 @@ def dataset_metadata(insertion: Insertion, schema: Schema, layer: LayerResource)
         "atdata/shards": len(entry.shards),
         "atdata/changed": insertion.created,
         "atdata/bytes_moved": insertion.moved,
-        "atdata/license": plain(entry.license, 200) if entry.license else None,
+        "atdata/license": plain(entry.license, 200) if entry.license else "unknown",
         "atdata/previous": entry.previous,
         "atdata/record_cid": entry.record_cid,
         "dagster/row_count": entry.rows,

@@ -6,6 +6,7 @@ record are listed in a blob of their own, a manifest.
 """
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from atdata_core.atproto.client import AtmosphereClient
 from atdata_core.atproto.records import (
     MAX_RECORD_BYTES,
     Manifest,
+    as_stored,
     blob_manifest,
     blob_storage,
     external_storage,
@@ -34,6 +36,10 @@ from atdata_core.shard import Shard
 from atdata_core.sources import DataSource, VerifiedSource, expand
 from atdata_core.stores.base import AbstractDataStore, Progress
 from atdata_core.stores.pds import SHARD_MIME_TYPE, PDSBlobStore
+
+_UPLOADS_A_DAY = 1000
+"""What the reference PDS allows an account
+(https://github.com/bluesky-social/atproto, packages/pds, rate limits of uploadBlob)."""
 
 _log = logging.getLogger(__name__)
 
@@ -206,6 +212,14 @@ class DatasetPublisher:
         """
         draft = self._blob_draft(entry)
         store = PDSBlobStore(self._client)
+        record = draft.record
+        if len(entry.shards) > _UPLOADS_A_DAY:
+            _log.warning(
+                "%s: %d blobs; a PDS with the usual limits takes %d uploads a day, so this may "
+                "take %d days. Run it again when it stops: it goes on where it was",
+                *(entry.name, len(entry.shards), _UPLOADS_A_DAY),
+                math.ceil(len(entry.shards) / _UPLOADS_A_DAY),
+            )
 
         def send(span: slice) -> None:
             store.copy_shards(source, entry.shards[span], prefix=entry.name, progress=progress)
@@ -219,9 +233,11 @@ class DatasetPublisher:
             try:
                 if draft.manifest is None:
                     send(slice(None))
+                    # A record has to call its blobs what the PDS calls them.
+                    record = as_stored(draft.record, store.media_types)
                 else:
                     send_manifest(self._client, draft.manifest, send, skip)
-                uri = self._create_next(draft.record)
+                uri = self._create_next(record)
                 break
             except NotFoundError:
                 if attempt:
@@ -303,7 +319,7 @@ class DatasetPublisher:
 
     def _current(self, name: str, draft: Draft) -> DatasetEntry | None:
         history = self._history(name)
-        if history and record_key(history[0]) == record_key(draft.record):
+        if history and record_key(as_stored(history[0])) == record_key(as_stored(draft.record)):
             return read_dataset(self._client, history[0])
         return None
 
@@ -313,6 +329,12 @@ class DatasetPublisher:
         return sorted(found, key=lambda r: str(r.get("createdAt")), reverse=True)
 
     def _create_next(self, record: dict[str, Any], rkey: str | None = None) -> AtUri:
+        if not record.get("license"):
+            _log.warning(
+                "%s is published without a licence, so that nobody may reuse it; say which: "
+                "license='CC-BY-4.0', or another SPDX identifier",
+                record.get("name"),
+            )
         history = self._history(record["name"])
         if history:
             record = {**record, "previous": history[0].strong_ref()}

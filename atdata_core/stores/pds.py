@@ -26,6 +26,8 @@ class PDSBlobStore(AbstractDataStore):
 
     def __init__(self, client: AtmosphereClient) -> None:
         self.client = client
+        self.media_types: dict[str, str] = {}
+        """How the PDS calls the blobs that this store uploaded, by their CIDs."""
 
     @property
     def max_shard_bytes(self) -> int | None:
@@ -38,7 +40,8 @@ class PDSBlobStore(AbstractDataStore):
 
     def put_shard(self, body: IO[bytes], shard: Shard, prefix: str) -> Shard:  # noqa: ARG002
         """Uploads a blob; the PDS has to answer with the shard's CID."""
-        self.client.upload_blob(body, SHARD_MIME_TYPE, size=shard.size, cid=shard.cid)
+        blob = self.client.upload_blob(body, SHARD_MIME_TYPE, size=shard.size, cid=shard.cid)
+        self.media_types[str(shard.cid)] = str(blob.get("mimeType"))
         return self.placed(shard)
 
     def placed(self, shard: Shard) -> Shard:

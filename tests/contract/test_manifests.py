@@ -173,7 +173,7 @@ class Breaking(FileSource):
 
 
 def test_more_than_a_thousand_blobs_are_sent_part_by_part_and_go_on_where_they_stopped(
-    client, tiny
+    client, tiny, caplog
 ):
     entry, source = tiny("thousand", 1010)
     index = AtmosphereIndex(client, data_store=PDSBlobStore(client))
@@ -188,6 +188,8 @@ def test_more_than_a_thousand_blobs_are_sent_part_by_part_and_go_on_where_they_s
     told = []
     done = publisher.publish_blobs(entry, source, lambda shard, moved: told.append(moved))
     assert told == [False] * 1000 + [True] * 10
+    assert "1010 blobs" in caplog.text
+    assert "2 days" in caplog.text
     parts = web.record(client.base_url, done.uri)["value"]["storage"]["parts"]
     sizes = [len(web.record(client.base_url, p["uri"])["value"]["blobs"]) for p in parts]
     assert sizes == [1000, 10]

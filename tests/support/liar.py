@@ -168,6 +168,8 @@ class Liar:
             return 200, {"blob": self.blob(raw_cid(body), len(body))}
         if path == "com.atproto.repo.putRecord":
             asked = json.loads(body)
+            if self._is_taken(asked):
+                return 400, {"error": "InvalidSwap", "message": "Record was there"}
             uri = self.add_record(asked["collection"], asked["rkey"], asked["record"])
             return 200, {"uri": uri, "cid": dag_cbor_cid(asked["record"])}
         return 404, {"error": "NotFound", "message": f"nothing at {path}"}
@@ -178,6 +180,12 @@ class Liar:
         mine = {uri: v for uri, v in self.records.items() if uri.startswith(start)}
         records = {uri.removeprefix(start): value for uri, value in mine.items()}
         return Repo(records, self.key, did, **commit)
+
+    def _is_taken(self, asked):
+        """Whether a record is to be new and isn't."""
+        uri = f"at://{DID}/{asked['collection']}/{asked['rkey']}"
+        same = self.records.get(uri) == asked["record"]
+        return asked.get("swapRecord", "") is None and uri in self.records and not same
 
     def blob(self, cid, size):
         """A blob object as uploadBlob answers it."""

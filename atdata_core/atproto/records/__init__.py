@@ -7,6 +7,7 @@ published. What each type may hold is in the lexicons beside this folder.
 from atdata_core.atproto.records.common import record_key
 from atdata_core.atproto.records.datasets import (
     MAX_RECORD_BYTES,
+    as_stored,
     blob_storage,
     blobs_of,
     dataset_record,
@@ -56,6 +57,7 @@ __all__ = [
     "Manifest",
     "Names",
     "Part",
+    "as_stored",
     "blob_manifest",
     "blob_object",
     "blob_storage",

@@ -241,6 +241,24 @@ def _placed(record: Record) -> list[Shard]:
     return [Shard(f"{base}/{item['key']}", _checksum_cid(item)) for item in items]
 
 
+def as_stored(value: Any, media_types: Mapping[str, str] | None = None) -> Any:
+    """A record whose blobs have the media types that a PDS gave them, or all the same.
+
+    Args:
+        value: The record, or a part of it.
+        media_types: Media types by the blobs' CIDs; None, to compare records by all else.
+    """
+    if isinstance(value, list):
+        return [as_stored(item, media_types) for item in value]
+    if not isinstance(value, Mapping):
+        return value
+    if value.get("$type") == "blob":
+        types = {} if media_types is None else media_types
+        kept = "any" if media_types is None else value["mimeType"]
+        return {**value, "mimeType": types.get(value["ref"]["$link"], kept)}
+    return {key: as_stored(item, media_types) for key, item in value.items()}
+
+
 def _blob_shard(did: str, item: Mapping[str, Any]) -> Shard:
     blob = item.get("blob", item)
     # A form that the protocol itself has given up: the CID as text, and no size.
