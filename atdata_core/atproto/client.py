@@ -132,6 +132,10 @@ class AtmosphereClient:
         """Whether there is a session."""
         return self._sdk is not None
 
+    def owns(self, uri: str | AtUri | None) -> bool:
+        """Whether a record is in the repository of the account that is logged in."""
+        return bool(uri and self.is_authenticated and _as_uri(uri).authority == self.did)
+
     @property
     def did(self) -> str:
         """The account's DID; raises `AuthenticationError` without a session."""

@@ -4,7 +4,6 @@ from typing import Any
 
 from atdata_core.atproto.client import AtmosphereClient
 from atdata_core.atproto.records import DATASET_TYPES, SCHEMA_TYPES, parse_schema
-from atdata_core.atproto.uri import AtUri
 from atdata_core.dataset import Dataset
 from atdata_core.entry import DatasetEntry
 from atdata_core.errors import AtdataError, NotFoundError
@@ -156,8 +155,7 @@ class AtmosphereIndex(AbstractIndex):
 
     def _source(self, entry: DatasetEntry) -> DataSource:
         # An account's records can name addresses of any kind, whatever store new ones go to.
-        own = self.client.is_authenticated and entry.uri is not None
-        own = own and AtUri.parse(entry.uri or "").authority == self.client.did
+        own = self.client.owns(entry.uri)
         return open_published(entry.data_urls, self.data_store, own=own)
 
     def _check_place(self, source: DataSource | None) -> None:

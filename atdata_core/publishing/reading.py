@@ -102,7 +102,7 @@ class DatasetLoader:
             sample_type: The type to read into; by default one built from the schema's record.
             pin: The record's CID, or a strongRef to it, where the caller knows what it must be.
             store: An `S3DataStore` whose credentials may be used where the record names objects
-                in S3; by default they are asked for unsigned, as anybody would.
+                in S3; by default they are asked for unsigned, unless the record is the account's own.
 
         Returns:
             The dataset; its `verification` tells what is proven.
@@ -113,4 +113,6 @@ class DatasetLoader:
         """
         target = uri if isinstance(uri, Target) else target_of(str(uri), pin)
         opened = open_record(self._client, target, self._verify, self._trusted)
-        return opened.dataset(open_published(opened.entry.data_urls, store), sample_type)
+        own = self._client.owns(opened.entry.uri)
+        source = open_published(opened.entry.data_urls, store, own=own)
+        return opened.dataset(source, sample_type)

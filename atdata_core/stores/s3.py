@@ -119,8 +119,16 @@ class S3DataStore(AbstractDataStore):
     def open_object(self, url: str) -> IO[bytes]:
         """An object for reading, piece by piece; `NotFoundError` if there is none."""
         bucket, key = split_s3_url(url)
-        with _translated(url):
-            answer = self.client.get_object(Bucket=bucket, Key=key)
+        try:
+            with _translated(url):
+                answer = self.client.get_object(Bucket=bucket, Key=key)
+        except ServiceError as error:
+            if self.anonymous:
+                error.remedy = (
+                    "It was asked for without credentials, as a record's objects are. If you may "
+                    "read it with yours: load_dataset(…, store=S3DataStore(bucket=…))"
+                )
+            raise
         return cast("IO[bytes]", BodyStream(answer["Body"], url))
 
     @property
@@ -248,8 +256,8 @@ def _translated(where: str) -> Iterator[None]:
 
 def _translate(error: Any, where: str) -> ServiceError | NotFoundError | IntegrityError:
     code = str(error.response.get("Error", {}).get("Code", ""))
-    message = str(error.response.get("Error", {}).get("Message") or code)
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    message = str(error.response.get("Error", {}).get("Message") or code or f"HTTP {status}")
     if code == "NoSuchBucket":
         return ServiceError(
             "there is no such bucket",
