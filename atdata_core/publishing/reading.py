@@ -102,7 +102,7 @@ class DatasetLoader:
             sample_type: The type to read into; by default one built from the schema's record.
             pin: The record's CID, or a strongRef to it, where the caller knows what it must be.
             store: An `S3DataStore` whose credentials may be used where the record names objects
-                in S3; by default they are asked for unsigned, unless the record is the account's own.
+                in S3; by default only the account's own are asked for with credentials.
 
         Returns:
             The dataset; its `verification` tells what is proven.
