@@ -30,7 +30,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from atdata_core.atproto.client import AtmosphereClient, Record
+from atdata_core.atproto.answers import Record
+from atdata_core.atproto.client import AtmosphereClient
 from atdata_core.atproto.plc import KeyPeriod, fetch_log, verify_log
 from atdata_core.atproto.proof import ProvenRecord, prove_record, tid_seconds, verify_proof
 from atdata_core.atproto.records import DATASET_TYPES, manifest_blob, parse_dataset
