@@ -10,7 +10,6 @@ A dataset's CID is the dag-cbor CID over its schema's CID and its shards' CIDs i
 content has equal CIDs wherever it lies.
 """
 
-import base64
 import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any, cast
@@ -21,6 +20,9 @@ from atdata_core.errors import InvalidRecordError, InvalidUriError
 
 _RAW = b"\x01\x55\x12\x20"
 _DAG_CBOR = b"\x01\x71\x12\x20"
+_LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS = [first + second for first in _LETTERS for second in _LETTERS]
+_DIGITS = str.maketrans(_LETTERS, "0123456789abcdefghijklmnopqrstuv")  # as `int` has them
 _TEXT_LENGTH = 59  # "b" + 36 bytes in base32
 
 
@@ -96,17 +98,19 @@ def check_cid(cid: str) -> str:
 
 
 def _text(data: bytes) -> str:
-    return "b" + base64.b32encode(data).decode("ascii").rstrip("=").lower()
+    # Two letters at a time: a third of the time of `base64`, which pads as well.
+    number = int.from_bytes(data, "big") << 2
+    return "b" + "".join([_PAIRS[number >> shift & 1023] for shift in range(280, -1, -10)])
 
 
 def _parse(cid: str) -> bytes:
     try:
         if len(cid) != _TEXT_LENGTH or cid != cid.lower() or cid[0] != "b":
             raise ValueError
-        data = base64.b32decode(cid[1:].upper() + "=" * 6)
+        data = (int(cid[1:].translate(_DIGITS), 32) >> 2).to_bytes(36, "big")
         if data[:4] not in (_RAW, _DAG_CBOR) or _text(data) != cid:
             raise ValueError
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise InvalidUriError(
             "text is not a CID", expected="CIDv1, SHA-256, lower-case base32", got=repr(cid)
         ) from error

@@ -1,6 +1,7 @@
 """An entry: one dataset as an index knows it."""
 
 import dataclasses
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -82,7 +83,7 @@ class DatasetEntry:
         """The addresses of the shards, in order."""
         return [shard.url for shard in self.shards]
 
-    @property
+    @functools.cached_property
     def cid(self) -> str | None:
         """The CID of the content, equal on every layer; None where a shard's CID is not known."""
         cids = [shard.cid for shard in self.shards if shard.cid is not None]

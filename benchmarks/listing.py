@@ -6,11 +6,9 @@ import subprocess
 import time
 from typing import Any
 
-from atdata_core import Dataset
 from atdata_core.entry import DatasetEntry
 from atdata_core.indexes.local import LocalIndex
 from atdata_core.shard import Shard
-from atdata_core.sources import FileSource, VerifiedSource
 from benchmarks.environments import PUBLIC, ROOT, python_of
 from benchmarks.peers.ours import Small
 
@@ -51,12 +49,16 @@ def _own(url: str, count: int) -> list[float]:
     with LocalIndex(url) as index:
         index.redis.flushdb()
         started = time.perf_counter()
-        for number in range(count):
-            shards = [Shard(f"/data/{number:06d}.tar", _CID, 1000 + number, 10)]
-            source = VerifiedSource(FileSource([shards[0].url]), shards)
-            index.insert_dataset(
-                Dataset(source, Small), name=f"data-{number:06d}", metadata={"number": number}
+        ref = index.publish_schema(Small)
+        index.insert_entries(
+            DatasetEntry(
+                name=f"data-{number:06d}",
+                schema_ref=ref,
+                shards=(Shard(f"/data/{number:06d}.tar", _CID, 1000 + number, 10),),
+                metadata={"number": number},
             )
+            for number in range(count)
+        )
         inserted = time.perf_counter()
         found: list[DatasetEntry] = index.list_datasets()
         listed = time.perf_counter()

@@ -16,25 +16,29 @@ from atdata_core.shard import Shard
 
 def entry_id(entry: DatasetEntry) -> str:
     """The id of an entry: the dag-cbor CID of what it says, whenever it was written."""
-    said = entry_to_json(entry)
+    return _id_of(entry_to_json(entry))
+
+
+def _id_of(said: Mapping[str, Any]) -> str:
     return dag_cbor_cid({**said, "metadata": json.dumps(said.get("metadata"), sort_keys=True)})
 
 
-def entry_to_hash(entry: DatasetEntry, key: str) -> dict[str, str | bytes]:
+def entry_to_hash(entry: DatasetEntry, time: str) -> dict[str, str | bytes]:
     """The fields of an entry's hash.
 
     Args:
         entry: The entry.
-        key: Its id.
+        time: When it is written, ISO 8601 in UTC.
     """
+    said = entry_to_json(entry)
     return {
         "name": entry.name,
         "schema_ref": entry.schema_ref,
         "data_urls": msgpack.packb(entry.data_urls),
-        "cid": key,
+        "cid": _id_of(said),
         "metadata": msgpack.packb({**_checksums(entry), **entry.metadata}),
         "content_cid": entry.cid or "",
-        "entry": json.dumps(entry_to_json(entry)),
+        "entry": json.dumps({**said, "created_at": time}),
     }
 
 

@@ -13,20 +13,22 @@ An entry and the name that points to it are written in one script, which Redis r
 """
 
 import json
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from atdata_core.entry import DatasetEntry
-from atdata_core.errors import ConflictError, NotFoundError
+from atdata_core.errors import ConflictError, NotFoundError, SchemaError
 from atdata_core.indexes.base import AbstractIndex
-from atdata_core.indexes.codec import now, parse_schema_ref, schema_ref, version_key
+from atdata_core.indexes.codec import parse_schema_ref, schema_ref, version_key
 from atdata_core.indexes.connection import RedisConnection
-from atdata_core.indexes.hashes import (
-    as_text,
-    entry_from_hash,
-    entry_id,
-    entry_to_hash,
-    schema_from_text,
+from atdata_core.indexes.entries import (
+    CONTENTS,
+    ENTRY,
+    NAMES,
+    put_entries,
+    read_entries,
 )
+from atdata_core.indexes.hashes import as_text, entry_from_hash, schema_from_text
 from atdata_core.indexes.labels import Label, Labels
 from atdata_core.schema import Schema
 from atdata_core.sources import DataSource
@@ -35,25 +37,8 @@ from atdata_core.stores.base import AbstractDataStore, Progress
 if TYPE_CHECKING:
     from redis import Redis
 
-_ENTRY = "LocalDatasetEntry:"
 _SCHEMA = "LocalSchema:"
-_NAMES = "atdata:names"
-_CONTENTS = "atdata:contents"
 _VERSIONS = "atdata:schemas:"
-
-# KEYS: names, contents, the entry. ARGV: prefix of entries, name, content CID, id, then the
-# entry's fields and values. A name moves only to an entry that is whole, and the new entry notes
-# the content that the name leaves.
-_PUT_ENTRY = """
-local before = redis.call('HGET', KEYS[1], ARGV[2])
-if redis.call('EXISTS', KEYS[3]) == 0 then
-  redis.call('HSET', KEYS[3], unpack(ARGV, 5))
-  local left = before and redis.call('HGET', ARGV[1] .. before, 'content_cid')
-  if left and left ~= ARGV[3] then redis.call('HSET', KEYS[3], 'previous', left) end
-end
-if ARGV[3] ~= '' then redis.call('HSET', KEYS[2], ARGV[3], ARGV[4]) end
-redis.call('HSET', KEYS[1], ARGV[2], ARGV[4])
-"""
 
 # KEYS: the schema, the versions of its name. ARGV: JSON, version. Answers what is there already.
 _PUT_SCHEMA = """
@@ -99,7 +84,7 @@ class LocalIndex(AbstractIndex):
         Entries that public ``atdata`` wrote are found by searching, unless `adopt` listed them.
         """
         with self._connection.translated():
-            fields = self.redis.hgetall(_ENTRY + self._id_of(ref))
+            fields = self.redis.hgetall(ENTRY + self._id_of(ref))
         if not fields:
             raise NotFoundError("the team index has no such dataset", where=self._where, got=ref)
         return entry_from_hash(fields, ref)
@@ -107,15 +92,44 @@ class LocalIndex(AbstractIndex):
     def list_datasets(self) -> list[DatasetEntry]:
         """The entries that names stand for, by name."""
         with self._connection.translated():
-            names = sorted(self.redis.hgetall(_NAMES).items())
-            pipeline = self.redis.pipeline(transaction=False)
-            for _, key in names:
-                pipeline.hgetall(_ENTRY + as_text(key))
-            return [
-                entry_from_hash(fields, as_text(name))
-                for (name, _), fields in zip(names, pipeline.execute(), strict=True)
-                if fields
-            ]
+            return list(read_entries(self.redis))
+
+    def insert_entries(self, entries: Iterable[DatasetEntry]) -> int:
+        """Lists many entries, as those of another index; their shards stay where they are.
+
+        Much faster than one `insert_dataset` after another.
+
+        Args:
+            entries: The entries, in the order in which they are listed.
+
+        Returns:
+            How many they were.
+
+        Raises:
+            NotFoundError: The schema of an entry isn't registered here; those before it are listed.
+            SchemaError: It is registered with other content than the entry says.
+        """
+        schemas: dict[str, str] = {}
+
+        def checked() -> Iterator[DatasetEntry]:
+            for given in entries:
+                entry = given
+                if entry.schema_ref not in schemas:
+                    schemas[entry.schema_ref] = self.load_schema(entry.schema_ref).cid
+                cid = schemas[entry.schema_ref]
+                if entry.schema_cid not in (None, cid):
+                    raise SchemaError(
+                        "schema of the entry is registered with other content",
+                        where=f"{entry.name}, {entry.schema_ref}",
+                        expected=cid,
+                        got=entry.schema_cid,
+                    )
+                if (entry.schema_cid, entry.previous, entry.created_at) != (cid, None, None):
+                    entry = entry.replace(schema_cid=cid, previous=None, created_at=None)
+                yield entry
+
+        with self._connection.translated():
+            return put_entries(self.redis, checked())
 
     def adopt(self) -> int:
         """Lists the entries and schemas that public ``atdata`` wrote into this Redis.
@@ -132,7 +146,7 @@ class LocalIndex(AbstractIndex):
             ]
             pipeline = self.redis.pipeline()
             for name, key in found.items():
-                pipeline.hsetnx(_NAMES, name, key)
+                pipeline.hsetnx(NAMES, name, key)
             for key in schemas:
                 name, _, version = key.removeprefix(_SCHEMA).partition("@")
                 pipeline.sadd(_VERSIONS + name, version)
@@ -141,13 +155,13 @@ class LocalIndex(AbstractIndex):
 
     def _foreign(self) -> dict[str, str]:
         """Names and ids of the entries that no name of ours stands for; two names, the last one."""
-        ours = set(map(as_text, self.redis.hvals(_NAMES)))
-        keys = [as_text(key) for key in self.redis.scan_iter(match=_ENTRY + "*", count=1000)]
-        ids = [key.removeprefix(_ENTRY) for key in keys]
+        ours = set(map(as_text, self.redis.hvals(NAMES)))
+        keys = [as_text(key) for key in self.redis.scan_iter(match=ENTRY + "*", count=1000)]
+        ids = [key.removeprefix(ENTRY) for key in keys]
         strange = [each for each in ids if each not in ours]
         pipeline = self.redis.pipeline(transaction=False)
         for each in strange:
-            pipeline.hmget(_ENTRY + each, "name", "entry")
+            pipeline.hmget(ENTRY + each, "name", "entry")
         facts = pipeline.execute() if strange else []
         return {
             as_text(name): each
@@ -189,7 +203,7 @@ class LocalIndex(AbstractIndex):
         """The entry that a label stands for; without a version the moving one, or the newest."""
         with self._connection.translated():
             key = self.labels.get(name, version).entry_id
-            fields = self.redis.hgetall(_ENTRY + key)
+            fields = self.redis.hgetall(ENTRY + key)
         if not fields:
             raise NotFoundError("label's entry is gone", where=self._where, got=name)
         return entry_from_hash(fields, name)
@@ -200,7 +214,7 @@ class LocalIndex(AbstractIndex):
             return self.labels.list(name)
 
     def _id_of(self, ref: str) -> str:
-        key = self.redis.hget(_NAMES, ref) or self.redis.hget(_CONTENTS, ref)
+        key = self.redis.hget(NAMES, ref) or self.redis.hget(CONTENTS, ref)
         if key is None and "@" in ref:
             name, _, version = ref.rpartition("@")
             return self.labels.get(name, version).entry_id
@@ -261,8 +275,8 @@ class LocalIndex(AbstractIndex):
 
     def _find_equal(self, draft: DatasetEntry) -> DatasetEntry | None:
         with self._connection.translated():
-            key = self.redis.hget(_NAMES, draft.name)
-            fields = self.redis.hgetall(_ENTRY + as_text(key)) if key else None
+            key = self.redis.hget(NAMES, draft.name)
+            fields = self.redis.hgetall(ENTRY + as_text(key)) if key else None
         found = entry_from_hash(fields, draft.name) if fields else None
         if found is None or not found.says_the_same(draft):
             return None
@@ -272,24 +286,9 @@ class LocalIndex(AbstractIndex):
         return found if all(placed) else None
 
     def _put_entry(self, draft: DatasetEntry, source: DataSource, moved: Progress) -> DatasetEntry:  # noqa: ARG002
-        entry = draft.replace(created_at=now())
-        key = entry_id(draft)
-        fields = entry_to_hash(entry, key)
-        flat = [part for pair in fields.items() for part in pair]
         with self._connection.translated():
-            self.redis.eval(
-                _PUT_ENTRY,
-                3,
-                _NAMES,
-                _CONTENTS,
-                _ENTRY + key,
-                _ENTRY,
-                entry.name,
-                entry.cid or "",
-                key,
-                *flat,
-            )
-        return self.get_dataset(entry.name)
+            put_entries(self.redis, [draft])
+        return self.get_dataset(draft.name)
 
     @property
     def _where(self) -> str:

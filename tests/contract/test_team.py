@@ -315,3 +315,72 @@ def test_a_client_that_decodes_answers_is_refused(redis_url):
         for use in (lambda i: i.list_datasets(), lambda i: i.publish_schema(Item)):
             with pytest.raises(ConfigurationError, match="decode_responses"):
                 use(LocalIndex(decoding))
+
+
+def test_many_entries_are_listed_as_one_after_another_would_be(redis_url, redis, two):
+    changing = ("entry",)  # the time is in it
+
+    def kept():
+        return {
+            key: dict(redis.hgetall(key).items())
+            for key in redis.scan_iter(match="LocalDatasetEntry:*")
+        }
+
+    before, names = kept(), redis.hgetall("atdata:names")
+    contents = redis.hgetall("atdata:contents")
+    redis.delete(*before, "atdata:names", "atdata:contents")
+    with LocalIndex(redis_url) as index:
+        assert index.insert_entries(iter(two)) == 2
+        assert redis.hgetall("atdata:names") == names
+        assert redis.hgetall("atdata:contents") == contents
+        after = kept()
+        assert after.keys() == before.keys()
+        for key, fields in after.items():
+            was = before[key]
+            assert {k: v for k, v in fields.items() if k.decode() not in changing} == {
+                k: v for k, v in was.items() if k.decode() not in changing
+            }
+            said, had = json.loads(fields[b"entry"]), json.loads(was[b"entry"])
+            assert {**said, "created_at": ""} == {**had, "created_at": ""}
+        assert [entry.cid for entry in index.list_datasets()] == [entry.cid for entry in two]
+        assert index.insert_entries(two) == 2
+        assert kept() == after
+
+
+def test_many_entries_of_one_name_note_what_they_replace(redis_url, two):
+    with LocalIndex(redis_url) as index:
+        index.insert_entries([entry.replace(name="same") for entry in two])
+        found = index.get_dataset("same")
+        assert (found.cid, found.previous) == (two[1].cid, two[0].cid)
+        assert [e.previous for e in index.list_datasets() if e.name == "same"] == [two[0].cid]
+
+
+@pytest.mark.parametrize("count", [199, 200, 201, 450])
+def test_all_of_many_entries_are_there(redis_url, two, count):
+    with LocalIndex(redis_url) as index:
+        entries = [two[0].replace(name=f"n{number:04d}é") for number in range(count)]
+        assert index.insert_entries(entries) == count
+        found = index.list_datasets()
+        assert [e.name for e in found] == sorted([e.name for e in entries] + ["d1", "d2"])
+        assert {e.shards for e in found if e.name != "d2"} == {two[0].shards}
+
+
+def test_entries_whose_schema_is_not_there_or_another_are_refused(redis_url, two):
+    with LocalIndex(redis_url) as index:
+        strange = two[0].replace(schema_ref="atdata://local/schema/Nobody@1.0.0", name="strange")
+        with pytest.raises(NotFoundError, match="Nobody"):
+            index.insert_entries([strange])
+        other = two[0].replace(schema_cid=two[0].cid, name="other")
+        with pytest.raises(SchemaError, match="other content"):
+            index.insert_entries([other])
+        assert [entry.name for entry in index.list_datasets()] == ["d1", "d2"]
+
+
+@pytest.mark.parametrize("text", [b"", b"{}", b"{},{}", b"[", b"null", b"1", b"\xff"])
+def test_a_damaged_entry_among_many_is_told_by_its_name(redis_url, redis, two, text):
+    with LocalIndex(redis_url) as index:
+        index.insert_entries([two[0].replace(name="fine")])
+        key = b"LocalDatasetEntry:" + redis.hget("atdata:names", "d2")
+        redis.hset(key, "entry", text)
+        with pytest.raises(InvalidRecordError, match="d2"):
+            index.list_datasets()
