@@ -33,3 +33,28 @@ def make_account(services):
     yield make
     for client in opened:
         client.close()
+
+
+@pytest.fixture
+def publish(services):
+    """Makes publishers on the PDS."""
+    from tests.support.publisher import Publisher
+
+    made = []
+
+    def make():
+        made.append(Publisher(services, f"p{secrets.token_hex(5)}"))
+        return made[-1]
+
+    yield make
+    for publisher in made:
+        publisher.close()
+
+
+@pytest.fixture
+def catalogue():
+    """A catalogue in memory."""
+    from atdata_core.discovery import FileCatalogue
+
+    with FileCatalogue() as catalogue:
+        yield catalogue

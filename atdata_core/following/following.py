@@ -1,0 +1,283 @@
+"""`follow`: what was heard becomes what is known."""
+
+import json
+import logging
+import time
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+
+from atdata_core.atproto.identity import resolve_authority
+from atdata_core.discovery.catalogue import (
+    Await,
+    Catalogue,
+    Change,
+    Delete,
+    Done,
+    Put,
+    Refuse,
+    SetStatus,
+)
+from atdata_core.discovery.listing import find_holders
+from atdata_core.errors import AtdataError, ConfigurationError
+from atdata_core.following.firehose import FirehoseSource
+from atdata_core.following.jetstream import JetstreamSource
+from atdata_core.following.polling import PollingSource, difference
+from atdata_core.following.seeing import Eye
+from atdata_core.following.sources import Batch, Event, Interest, Source
+from atdata_core.following.subscription import Subscription
+
+_log = logging.getLogger(__name__)
+_CHUNK = 500
+_UNFOLLOWED = "unfollowed"
+_SWEPT = "swept"
+_HOLDERS = "holders"
+
+
+@dataclass
+class Report:
+    """What one `follow` did.
+
+    Args:
+        source: Where it listened.
+        events: How many events there were.
+        written: How many records are new, or other than they were.
+        removed: How many records are gone.
+        refused: How many records were found that are not to be listed.
+        statuses: How many accounts have another status than they had.
+        caught_up: Whether there is nothing left to read.
+        gap: Why something may have been missed; all accounts are read anew then.
+        waiting: The accounts that are still to be read anew, and why.
+        failed: The accounts whose server could not be asked, and why.
+        dropped: How many events or items made no sense.
+        problems: What else the reader should know.
+    """
+
+    source: str
+    events: int = 0
+    written: int = 0
+    removed: int = 0
+    refused: int = 0
+    statuses: int = 0
+    caught_up: bool = False
+    gap: str | None = None
+    waiting: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)
+    dropped: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def count(self, changes: Sequence[Change], made: Sequence[bool]) -> None:
+        """Adds what an `apply` did."""
+        done = Counter(type(change) for change, each in zip(changes, made, strict=True) if each)
+        self.written += done[Put]
+        self.removed += done[Delete]
+        self.refused += done[Refuse]
+        self.statuses += done[SetStatus]
+
+    def __str__(self) -> str:
+        parts = [
+            f"{self.events} events",
+            f"{self.written} records new or changed, {self.removed} gone, {self.refused} refused",
+        ]
+        parts += [f"{self.statuses} accounts with another status"] if self.statuses else []
+        parts += [f"gap: {self.gap}"] if self.gap else []
+        parts += [f"{len(self.waiting)} accounts wait to be read anew"] if self.waiting else []
+        if self.failed:
+            did, why = next(iter(self.failed.items()))
+            parts.append(f"{len(self.failed)} accounts could not be read, as {did}: {why}")
+        parts += [f"{self.dropped} items made no sense"] if self.dropped else []
+        parts += self.problems
+        parts.append("caught up" if self.caught_up else "there is more to read")
+        return "; ".join(parts)
+
+
+def follow(
+    subscription: Subscription | str | PathLike[str],
+    catalogue: Catalogue,
+    source: Source | None = None,
+    *,
+    budget_s: float = 20.0,
+    max_events: int = 200,
+) -> Report:
+    """Reads on where the last call ended, and brings the catalogue up to date.
+
+    What is heard of a record is a reason to fetch it; nothing is listed that wasn't fetched and
+    verified. Where something may have been missed, all accounts are read anew, in this call and
+    the next ones. The cursor is written with the records, so a call that is killed at any point is
+    as if it had ended there: nothing is lost, and what was done already is found done.
+
+    Args:
+        subscription: Who and what is followed, or the file that says so.
+        catalogue: What is known. It belongs to one subscription.
+        source: Where to listen; by default where the subscription says.
+        budget_s: The seconds to take. The last request may take longer, up to half a minute.
+        max_events: The number of events to take up, and of accounts to read anew.
+
+    Raises:
+        ConfigurationError: The subscription can't be read, or follows nobody.
+        ServiceError: The source, or every server, refuses or isn't reached. Nothing is lost.
+    """
+    return _Following(Subscription.load(subscription), catalogue, budget_s, max_events).run(source)
+
+
+class _Following:
+    def __init__(
+        self, subscription: Subscription, catalogue: Catalogue, budget_s: float, max_events: int
+    ) -> None:
+        self._said = subscription
+        self._catalogue = catalogue
+        self._budget_s = budget_s
+        self._end = time.monotonic() + budget_s
+        self._max_events = max_events
+        self._problems: list[str] = []
+
+    def run(self, source: Source | None) -> Report:
+        named = self._named()
+        known = frozenset(self._catalogue.accounts())
+        interest = Interest(
+            None if self._said.relay else named,
+            self._said.collections,
+            frozenset(self._said.blocked),
+            known,
+        )
+        again, swept = self._look_again(named, interest)
+        source = source or self._source(interest)
+        cursor = self._catalogue.cursor(source.name) or None
+        if again and source.name == PollingSource.NAME:
+            cursor = None  # It reads everything anew itself.
+        batch = source.drain(cursor, self._budget_s * 0.6, self._max_events)
+        events = [event for event in batch.events if interest.wants(event.did)]
+        report = self._report(source, batch, len(events))
+        changes: list[Change] = []
+        if again and source.name != PollingSource.NAME:
+            changes += [Await(did, again) for did in sorted(self._followed(interest))]
+        if batch.gap:
+            _log.warning("%s: %s; all accounts are read anew", source.name, batch.gap)
+            changes += [Await(did, batch.gap) for did in sorted(self._followed(interest))]
+        if interest.dids is None:
+            new = {event.did for event in events} - known
+            changes += [Await(did, "it was heard of for the first time") for did in sorted(new)]
+        changes += Eye(self._said, self._catalogue).see(events)
+        cursors = {**swept, source.name: batch.cursor or ""}
+        report.count(changes, self._catalogue.apply(changes, cursors))
+        self._read_anew(report, interest)
+        report.caught_up = batch.caught_up and not report.waiting and not report.failed
+        return report
+
+    def _report(self, source: Source, batch: Batch, events: int) -> Report:
+        failed = {event.did: event.note for event in batch.events if event.kind == "failed"}
+        return Report(
+            source.name,
+            events=events - len(failed),
+            gap=batch.gap,
+            failed=failed,
+            dropped=batch.dropped,
+            problems=[*self._problems, *batch.problems],
+        )
+
+    def _named(self) -> frozenset[str]:
+        """The accounts that the subscription names; a handle's is kept, should it not answer."""
+        found = set(self._said.dids)
+        for handle in self._said.handles:
+            kept = self._catalogue.cursor(f"handle:{handle}")
+            try:
+                did = resolve_authority(handle)
+            except AtdataError as error:
+                self._problems.append(f"@{handle}: {error}")
+                found |= {kept} if kept else set()
+                continue
+            if did != kept:
+                self._catalogue.apply([], {f"handle:{handle}": did})
+            found.add(did)
+        if not found and not self._said.relay:
+            raise ConfigurationError(
+                "subscription follows nobody",
+                expected="dids, handles or a relay",
+                got="; ".join(self._problems) or None,
+            )
+        return frozenset(found)
+
+    def _followed(self, interest: Interest) -> set[str]:
+        """The accounts to read: those that are named, or all that are known to have datasets."""
+        if interest.dids is not None:
+            return {did for did in interest.dids if interest.wants(did)}
+        known = json.loads(self._catalogue.cursor(_HOLDERS) or "[]")
+        return {did for did in {*known, *self._catalogue.accounts()} if interest.wants(did)}
+
+    def _source(self, interest: Interest) -> Source:
+        kind, _, address = self._said.source.partition(":")
+        if kind == "firehose":
+            return FirehoseSource(address, interest)
+        if kind == "jetstream":
+            return JetstreamSource(address, interest)
+        return PollingSource(self._followed(interest), self._said.collections, self._catalogue)
+
+    def _look_again(self, named: frozenset[str], interest: Interest) -> tuple[str, dict[str, str]]:
+        """Why everything is to be read anew, if it is, and what to write down once it is begun."""
+        digest = self._said.digest(named)
+        swept = json.loads(self._catalogue.cursor(_SWEPT) or "{}")
+        same = swept.get("digest") == digest
+        if same and time.time() < swept["at"] + self._said.sweep_hours * 3600:
+            return "", {}
+        if self._said.relay:
+            holders = find_holders(self._said.relay, dids=named, collections=self._said.collections)
+            if holders.truncated:
+                self._problems.append(f"{self._said.relay}: its list was not read to its end")
+            self._catalogue.apply([], {_HOLDERS: json.dumps(holders.dids)})
+        changes = list(self._second_look(interest))
+        for start in range(0, len(changes), _CHUNK):
+            self._catalogue.apply(changes[start : start + _CHUNK])
+        note = "everything is read anew from time to time" if same else "the subscription changed"
+        return note, {_SWEPT: json.dumps({"digest": digest, "at": time.time()})}
+
+    def _second_look(self, interest: Interest) -> Iterable[Change]:
+        for did, status in self._catalogue.accounts().items():
+            if not interest.wants(did):
+                yield SetStatus(did, _UNFOLLOWED)
+                continue
+            if status == _UNFOLLOWED:
+                yield SetStatus(did, "active")
+            for row in self._catalogue.rows(did):
+                unwanted = row.key.collection not in self._said.collections
+                if row.state == "refused" and not unwanted:
+                    # Without a CID it differs from whatever its server lists.
+                    yield Refuse(row.key, row.rev, "", "to be looked at again")
+                record = self._catalogue.get(row.key) if row.state == "live" else None
+                if record is not None:
+                    why = "of a type not followed" if unwanted else self._said.refusal(record)
+                    if why:
+                        yield Refuse(row.key, row.rev, row.cid, why)
+
+    def _read_anew(self, report: Report, interest: Interest) -> None:
+        left = self._max_events
+        for did, (number, note) in self._catalogue.awaited().items():
+            if not interest.wants(did):
+                self._catalogue.apply([Done(did, number)])
+                continue
+            if left <= 0 or time.monotonic() > self._end:
+                report.waiting[did] = note
+                continue
+            try:
+                left -= self._read_account(did, number, left, report)
+            except AtdataError as error:
+                _log.warning("%s can't be read: %s", did, error)
+                report.failed[did] = str(error)
+                # To the end of the queue, so that others are read before it is tried again.
+                self._catalogue.apply([Await(did, note)])
+        report.waiting |= {
+            did: note for did, (_, note) in self._catalogue.awaited().items() if interest.wants(did)
+        }
+
+    def _read_account(self, did: str, number: int, room: int, report: Report) -> int:
+        found = difference(did, self._said.collections, self._catalogue)
+        events = [Event("account", did, note=found.state.status), *found.events]
+        changes = Eye(self._said, self._catalogue).see(events[: room + 1], found.state)
+        if len(found.events) <= room:
+            changes.append(Done(did, number))
+        report.events += min(len(found.events), room)
+        report.dropped += found.dropped
+        if found.truncated:
+            report.problems.append(f"{did}: its list was not read to its end")
+        report.count(changes, self._catalogue.apply(changes))
+        return max(1, len(found.events))
