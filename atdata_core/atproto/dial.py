@@ -12,7 +12,7 @@ from typing import Any
 
 import httpcore
 
-from atdata_core.atproto.door import is_local, own_hosts, public_addresses
+from atdata_core.atproto.door import dial_addresses
 
 GRACE_S = 20.0
 """So long a server may take before its speed counts, in seconds of waiting."""
@@ -44,9 +44,8 @@ class GuardedBackend(httpcore.NetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
         """A connection to `host`, as its name is at this moment."""
-        own = is_local(host) or host in own_hosts()
         try:
-            addresses = [host] if own else public_addresses(host, port)
+            addresses = dial_addresses(host, port)
         except OSError as error:
             raise httpcore.ConnectError(str(error)) from error
         for last, address in enumerate(addresses, 1 - len(addresses)):

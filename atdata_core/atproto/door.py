@@ -7,6 +7,7 @@ A server within a network, or on this machine, is asked only where the user's ow
 (``ATDATA_PDS_URL``, ``ATDATA_PLC_URL``) point to it.
 """
 
+import contextlib
 import ipaddress
 import os
 import socket
@@ -90,6 +91,28 @@ def public_addresses(host: str, port: int) -> list[str]:
     if private or not addresses:
         raise _refused(host, "a name that leads to public addresses alone", ", ".join(private))
     return addresses
+
+
+def dial_addresses(host: str, port: int) -> list[str]:
+    """What to dial for a host: its checked addresses, or the name itself where it is the user's.
+
+    Errors as `public_addresses`.
+    """
+    return [host] if is_local(host) or host in own_hosts() else public_addresses(host, port)
+
+
+def open_socket(host: str, port: int, timeout: float) -> socket.socket:
+    """A connection to a host at one of its checked addresses.
+
+    Raises:
+        ServiceError: It may not be asked.
+        OSError: It can't be reached.
+    """
+    addresses = dial_addresses(host, port)
+    for address in addresses[:-1]:
+        with contextlib.suppress(OSError):
+            return socket.create_connection((address, port), timeout)
+    return socket.create_connection((addresses[-1], port), timeout)
 
 
 def _may_be_public(host: str) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from atdata_core.atproto.door import check_origin, xrpc_error
+from atdata_core.atproto.door import check_origin, open_socket
+from atdata_core.atproto.web import xrpc_error
 from atdata_core.errors import ServiceError, UnreachableError
 
 if TYPE_CHECKING:
@@ -85,11 +86,14 @@ def _opened(url: str) -> Iterator["ClientConnection"]:
     from websockets.exceptions import InvalidHandshake, InvalidStatus
     from websockets.sync.client import connect
 
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "wss" else 80)
     stack = contextlib.ExitStack()
     try:
         connection = stack.enter_context(
             connect(
                 url,
+                sock=open_socket(parts.hostname or "", port, _OPEN_S),
                 open_timeout=_OPEN_S,
                 close_timeout=1,
                 max_size=MAX_FRAME_BYTES,

@@ -165,3 +165,11 @@ def test_headers_without_end_are_cut(monkeypatch):
     served = dripping(monkeypatch, b"HTTP/1.1 200 OK\r\nA: ", b"x" * 65536, 0)
     with served as url, pytest.raises(UnreachableError):
         get_json(f"{url}/xrpc/x")
+
+
+def test_a_stream_s_host_is_checked_like_any_other(resolver):
+    from atdata_core.following.websocket import frames
+
+    resolver[0].append(["169.254.169.254"])
+    with pytest.raises(ServiceError, match="may not be asked"):
+        next(frames("wss://relay.example.com/xrpc/com.atproto.sync.subscribeRepos", 1, 1))
