@@ -42,10 +42,10 @@ def attestations(
 
 
 def attestation_by(client: AtmosphereClient, did: str, subject: StrongRef) -> Attestation | None:
-    """What an account attests of a record, or None if it is proven to attest nothing.
+    """What an account attests of a record, or None if there is no such attestation.
 
     Raises:
-        VerificationError: The account's server proves neither.
+        VerificationError: The account's server gives something that isn't the account's.
         InvalidRecordError: The attestation is about something else, or malformed.
     """
     parsed = AtUri.parse(subject.uri)

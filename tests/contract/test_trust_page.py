@@ -4,11 +4,13 @@ import re
 import secrets
 from pathlib import Path
 
+import atdata_core
 from atdata_core import FileIndex, VerificationLevel
 from atdata_core.atmosphere import AtmosphereIndex, PDSBlobStore
 from atdata_core.errors import VerificationError
 from tests.support.samples import Item, items
 
+PACKAGE = Path(atdata_core.__file__).parent
 PAGE = (Path(__file__).parents[2] / "docs" / "trust.md").read_text("utf-8")
 
 
@@ -46,6 +48,6 @@ def test_the_page_knows_every_level_and_every_code():
     assert len(codes) == 13
     errors = PAGE.partition("## Errors")[2]
     assert codes == set(re.findall(r"`([a-z-]+)`", errors))
-    source = "".join(p.read_text() for p in Path("atdata_core").rglob("*.py"))
+    source = "".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
     raised = set(re.findall(r'code="([a-z-]+)"', source))
     assert raised == codes

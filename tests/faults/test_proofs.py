@@ -28,6 +28,7 @@ from atdata_core.atproto.revisions import RevStore
 from atdata_core.cid import dag_cbor_cid, raw_cid
 from atdata_core.entry import DatasetEntry
 from atdata_core.errors import (
+    AbsentError,
     ConfigurationError,
     IntegrityError,
     InvalidRecordError,
@@ -154,6 +155,20 @@ def test_a_level_can_only_be_asked_of_records(tmp_path):
         with pytest.raises(ConfigurationError, match="can only be asked of records"):
             atdata.load_dataset(tmp_path / "a.tar", Item, **options)
     assert atdata.load_dataset(tmp_path / "a.tar", Item).verification is None
+    with pytest.raises(ConfigurationError, match="can only be asked of records"):
+        atdata.load_splits(tmp_path, Item, verify="bytes")
+    for path, pin in (("at://x", raw_cid(b"")), (StrongRef("at://x", raw_cid(b"")), None)):
+        with pytest.raises(ConfigurationError, match="no splits"):
+            atdata.load_dataset(path, Item, split="train", pin=pin)
+
+
+def test_splits_are_proven_each(liar, data):
+    uri = publish(liar, data, rkey="train", name="digits-train")
+    splits = atdata.load_splits({"train": uri}, Item, verify="signed")
+    assert splits["train"].verification.level is VerificationLevel.BYTES
+    other = publish(liar, data, rkey="test", name="digits-test")
+    splits = atdata.load_splits(f"@{HANDLE}/digits-{{train,test}}", Item)
+    assert [splits[name].verification.uri for name in ("train", "test")] == [uri, other]
 
 
 def test_a_pinned_record_is_that_record(liar, uri):
@@ -290,8 +305,13 @@ def test_the_repository_of_another_account_is_not_believed(liar, uri):
 
 
 def test_a_record_that_isn_t_there_is_proven_not_to_be(liar, uri):
-    with pytest.raises(NotFoundError, match="holds no such record, as its signature proves"):
+    with pytest.raises(AbsentError, match="holds no such record, as its signature proves"):
         atdata.load_dataset(uri + "x", Item)
+    assert len(liar.asked(DID)) == 1  # there is nothing to ask for again
+    liar.answer(PROOF, {"error": "RecordNotFound", "message": "not here"}, 400)
+    with pytest.raises(NotFoundError, match="not here") as caught:
+        atdata.load_dataset(uri, Item)
+    assert not isinstance(caught.value, AbsentError)
 
 
 def test_a_block_less_or_changed_is_noticed(liar, uri):
