@@ -22,7 +22,7 @@ from atdata_core.atproto.mst import find
 from atdata_core.atproto.revisions import RevStore, default_revs
 from atdata_core.atproto.uri import AtUri
 from atdata_core.atproto.web import get_bytes
-from atdata_core.errors import NotFoundError, UnreachableError, VerificationError
+from atdata_core.errors import AbsentError, NotFoundError, UnreachableError, VerificationError
 
 _VERSION = 3
 _MAX_AHEAD_S = 300
@@ -92,7 +92,8 @@ def prove_record(
         allow_rollback: Whether an older state of the repository than was seen is taken.
 
     Raises:
-        NotFoundError: There is no such account, or its repository holds no such record.
+        AbsentError: Its repository is proven to hold no such record.
+        NotFoundError: There is no such account, or its server says that there is no such record.
         VerificationError: The proof doesn't prove it; `code` says why.
         ServiceError: A server refuses, or isn't reached.
     """
@@ -106,7 +107,8 @@ def prove_record(
         proven = _prove(identity, parsed)
     except (VerificationError, NotFoundError, UnreachableError) as error:
         # The account may have moved, or changed its key, since its document was asked for.
-        if isinstance(error, VerificationError) and error.code not in _STALE:
+        proven_so = isinstance(error, VerificationError) and error.code not in _STALE
+        if proven_so or isinstance(error, AbsentError):
             raise
         fresh = resolve_did(did, fresh=True)
         if fresh.document == identity.document:
@@ -129,7 +131,7 @@ def verify_proof(
             that of this machine.
 
     Raises:
-        NotFoundError: The CAR proves that the repository holds no such record.
+        AbsentError: It proves that the repository holds no such record.
         VerificationError: It proves nothing; `code` says why.
     """
     parsed = uri if isinstance(uri, AtUri) else AtUri.parse(uri)
@@ -158,7 +160,7 @@ def _verify(data: bytes, document: Mapping[str, Any], uri: AtUri, now: float) ->
     _check_time(commit.rev, now)
     cid = find(car, commit.data, f"{uri.collection}/{uri.rkey}")
     if cid is None:
-        raise NotFoundError(
+        raise AbsentError(
             "repository holds no such record, as its signature proves",
             where=str(uri),
             got=f"revision {commit.rev}",

@@ -668,7 +668,7 @@ def test_shards_at_an_address_that_may_not_be_asked_are_refused(liar, published,
 
 
 def test_a_server_within_a_network_is_asked_if_a_setting_points_to_it(monkeypatch):
-    from atdata_core.atproto.web import check_origin
+    from atdata_core.atproto.door import check_origin
 
     with pytest.raises(ServiceError, match="may not be asked"):
         check_origin("https://10.0.0.1/xrpc")
