@@ -21,6 +21,11 @@ from atdata_dagster.translator import KINDS
 MAX_ENTRIES = 1000
 """More datasets than these are not shown: Dagster's pages, and people, are for fewer."""
 
+# Dagster's own default asks the server whenever definitions load on a developer's machine.
+_KEPT_IN_A_FILE = DefsStateConfigArgs(
+    management_type=DefsStateConfigArgs.local_filesystem().management_type, refresh_if_dev=False
+)
+
 
 class CatalogScaffoldParams(BaseModel):
     """What ``dg scaffold defs`` asks for."""
@@ -65,9 +70,7 @@ class CatalogComponent(dg.StateBackedComponent, dg.Resolvable, dg.Model):
     prefix: str = Field(default="", description="Only datasets whose names begin so.")
     group_name: str | None = Field(default=None, description="By default the layer's name.")
     owners: list[str] = Field(default_factory=list)
-    defs_state: ResolvedDefsStateConfig = Field(
-        default_factory=DefsStateConfigArgs.local_filesystem
-    )
+    defs_state: ResolvedDefsStateConfig = Field(default_factory=lambda: _KEPT_IN_A_FILE)
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:

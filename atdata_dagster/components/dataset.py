@@ -7,7 +7,6 @@ from typing import Any
 import dagster as dg
 from pydantic import BaseModel, ConfigDict, Field
 
-from atdata_core import Schema
 from atdata_core.shard import DEFAULT_MAX_SAMPLES
 from atdata_dagster.assets import DEFAULT_POOLS, dataset_asset
 from atdata_dagster.chain import DatasetChain
@@ -126,6 +125,11 @@ class DatasetComponent(dg.Component, dg.Resolvable, dg.Model):
     dataset_metadata: Mapping[str, Any] = Field(
         default_factory=dict, description="Whatever else belongs to the dataset, in every layer."
     )
+    schemas: bool | Sequence[Layer] = Field(
+        default=True,
+        description="Whether, or in which layers, the schema's assets are this component's; of "
+        "several datasets of one type, one has them.",
+    )
     schema_version: str | None = Field(
         default=None, description="The semantic version of the sample type."
     )
@@ -221,14 +225,11 @@ class DatasetComponent(dg.Component, dg.Resolvable, dg.Model):
         """The definitions; nothing is opened or asked for them."""
         folder = context.path if context.path.is_dir() else context.path.parent
         chain = self.build_chain(context.defs_relative_module_name(folder))
-        return dg.Definitions(assets=_shared(chain), asset_checks=chain.checks)
-
-
-_SCHEMAS: dict[tuple[dg.AssetKey, str], dg.AssetsDefinition] = {}
-
-
-def _shared(chain: DatasetChain) -> list[dg.AssetsDefinition]:
-    """The assets of a chain; a schema is the same object in all components that have it."""
-    cid = Schema.of(chain.sample_type).cid
-    schemas = [_SCHEMAS.setdefault((asset.key, cid), asset) for asset in chain.schemas.values()]
-    return [*schemas, *chain.datasets.values()]
+        schemas = [
+            asset
+            for layer, asset in chain.schemas.items()
+            if (layer in self.schemas if isinstance(self.schemas, Sequence) else self.schemas)
+        ]
+        return dg.Definitions(
+            assets=[*schemas, *chain.datasets.values()], asset_checks=chain.checks
+        )

@@ -5,41 +5,42 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 import dagster as dg
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from dagster.components import ResolutionContext
+from pydantic import BaseModel, Field
 
+from atdata_core.errors import ConfigurationError
 from atdata_dagster.io_managers import AtmosphereIOManager, LocalIOManager, TeamIOManager
 from atdata_dagster.resources import AtmosphereResource, LocalResource, TeamResource
 
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]*", re.ASCII)
 
 
-def _check_name(value: Any) -> Any:
+def _name(context: ResolutionContext, value: Any) -> str | None:
+    found = context.resolve_value(value)
+    if found is None or (isinstance(found, str) and _NAME.fullmatch(found)):
+        return found
     # What is no name may be a secret that was written in the wrong place: it is not repeated.
-    if value is not None and not (isinstance(value, str) and _NAME.fullmatch(value)):
-        raise ValueError(
-            "expected the name of an environment variable in capitals, such as ATDATA_REDIS_URL; "
-            "values stay out of YAML"
-        )
-    return value
+    raise ConfigurationError(
+        "setting of a layer is no name of an environment variable",
+        expected="a name in capitals, such as ATDATA_REDIS_URL; values stay out of YAML",
+        got=f"{len(str(found))} other characters",
+    )
 
 
-Variable = Annotated[str | None, BeforeValidator(_check_name)]
+Variable = Annotated[str | None, dg.Resolver(_name, model_field_type=str | None)]
 """The name of an environment variable that holds a setting."""
+
+_LITERAL = ("storage", "allow_private")
 
 
 class _Layer(dg.Resolvable, dg.Model):
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
-
     def settings(self) -> dict[str, Any]:
         """The settings as a resource takes them, read from the environment when they are needed."""
         return {
-            field: dg.EnvVar(value) if self._is_variable(field) else value
+            field: value if field in _LITERAL else dg.EnvVar(value)
             for field, value in self
             if value is not None
         }
-
-    def _is_variable(self, field: str) -> bool:
-        return field not in ("storage", "allow_private")
 
 
 class LocalLayer(_Layer):
@@ -112,8 +113,6 @@ class LayersComponent(dg.Component, dg.Resolvable, dg.Model):
 
     A setting that is left out is read from the variable that the README names.
     """
-
-    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
 
     local: LocalLayer = Field(default_factory=LocalLayer, description="The folder.")
     team: TeamLayer = Field(default_factory=TeamLayer, description="Redis and S3.")

@@ -1,4 +1,4 @@
-"""Components as users meet them: through ``dg``, on an example and on a project that it scaffolds."""
+"""Components as users meet them: through ``dg``, on an example and on a scaffolded project."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+import traceback
 from pathlib import Path
 
 import dagster as dg
@@ -24,6 +25,8 @@ from atdata_dagster.components.resolving import (
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "components"
+LAYERS = ("local", "team", "atmosphere")
+SCHEMAS = ["schema/Reading", "team/schema/Reading", "atmosphere/schema/Reading"]
 DG = [sys.executable, "-c", "from dagster_dg_cli.cli import main; main()"]
 
 
@@ -61,7 +64,7 @@ def run_dg(*arguments, cwd, ok=True, **environment):
 
 def listed(cwd):
     found = json.loads(run_dg("list", "defs", "--json", cwd=cwd))
-    return {asset["key"]: asset for asset in found["assets"]}
+    return {asset["asset_key"]: asset for asset in found["assets"]}
 
 
 @pytest.fixture
@@ -82,10 +85,12 @@ def load(project, monkeypatch):
 
 
 def test_dg_finds_the_components_and_shows_what_they_are_for():
-    found = json.loads(
-        run_dg("list", "components", "--package", "atdata_dagster", "--json", cwd=ROOT)
-    )
-    shown = {component["key"]: component["summary"] for component in found}
+    found = json.loads(run_dg("list", "components", "--json", cwd=ROOT))["items"]
+    shown = {
+        component["key"]: component["summary"]
+        for component in found
+        if component["key"].startswith("atdata_dagster")
+    }
     assert set(shown) == {
         f"atdata_dagster.components.{kind.__name__}"
         for kind in (CatalogComponent, DatasetComponent, LayersComponent)
@@ -120,12 +125,13 @@ def test_the_example_is_checked_and_listed_without_a_server(project):
     assert "loaded successfully" in run_dg("check", "defs", cwd=project)
     assets = listed(project)
     assert {
-        *(f"{layer}/readings" for layer in ("local", "team", "atmosphere")),
+        *(f"{layer}/readings" for layer in LAYERS),
         *("local/daily", "team/daily", "schema/Reading", "atmosphere/schema/Reading"),
     } == set(assets) - {"team/schema/Reading"}
-    assert assets["team/readings"]["owners"] == ["team:weather"]
-    assert assets["team/readings"]["automation_condition"]
-    assert not assets["atmosphere/readings"]["automation_condition"]
+    assert assets["team/readings"]["owners"] == [{"team": "weather"}]
+    automation = {key: asset.get("automation_condition") for key, asset in assets.items()}
+    assert automation["team/readings"]["label"] == "atdata_on_content_change"
+    assert automation["atmosphere/readings"] is None
 
 
 @pytest.mark.parametrize(
@@ -138,23 +144,26 @@ def test_the_example_is_checked_and_listed_without_a_server(project):
     ],
 )
 def test_a_mistake_in_yaml_is_named(project, line, word):
+    # Of several components of one type `dg check yaml` looks at one (1.13.27).
+    shutil.rmtree(project / "stations" / "defs" / "daily")
     path = project / "stations" / "defs" / "readings" / "defs.yaml"
     kept = [old for old in path.read_text().splitlines() if line.split(":")[0] not in old]
     path.write_text("\n".join([*kept, line]))
     assert word in run_dg("check", "yaml", cwd=project, ok=False)
 
 
-def test_a_secret_in_the_place_of_a_name_is_refused_and_never_repeated():
+def test_a_secret_in_the_place_of_a_name_is_refused_and_not_repeated():
     secret = "redis://:Sw0rdf1sh@host/0"
-    model = LayersComponent.get_model_cls()
-    with pytest.raises(ValueError, match="name of an environment variable") as caught:
-        model.model_validate({"team": {"redis_url": secret}})
-    assert "Sw0rdf1sh" not in str(caught.value)
+    with pytest.raises(Exception, match="no name of an environment variable") as caught:
+        LayersComponent.from_attributes_dict(attributes={"team": {"redis_url": secret}})
+    assert "Sw0rdf1sh" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_the_example_runs_through_all_layers(services, project, monkeypatch, instance):
     defs = load(project, monkeypatch)
-    job = dg.define_asset_job("readings", selection=["*readings", "*Reading"])
+    job = dg.define_asset_job(
+        "readings", selection=[f"{layer}/readings" for layer in LAYERS] + SCHEMAS
+    )
     merged = dg.Definitions.merge(defs, dg.Definitions(jobs=[job]))
     result = merged.resolve_job_def("readings").execute_in_process(instance=instance)
     assert result.success
@@ -186,9 +195,14 @@ def catalog(layer, **attributes):
     return CatalogComponent.from_attributes_dict(attributes={"layer": layer, **attributes})
 
 
+def with_layers(defs):
+    layers = LayersComponent.from_attributes_dict(attributes={})
+    return dg.Definitions.merge(defs, dg.Definitions(resources=layers.build_resources()))
+
+
 def shown(component, path):
     component.write_state_to_path(path)
-    defs = component.build_defs_from_state(None, path)
+    defs = with_layers(component.build_defs_from_state(None, path))
     return {spec.key.to_user_string(): spec for spec in defs.resolve_all_asset_specs()}
 
 
@@ -218,10 +232,8 @@ def test_what_a_catalogue_shows_can_be_read(services, fresh, tmp_path, instance)
     def reader(found) -> None:
         assert [item.value for item in found] == [0, 1, 2, 3]
 
-    layers = LayersComponent.from_attributes_dict(attributes={})
-    resources = {**layers.build_resources(), "memory": dg.mem_io_manager}
-    merged = dg.Definitions.merge(defs, dg.Definitions(assets=[reader], resources=resources))
-    job = merged.resolve_implicit_global_asset_job_def()
+    own = dg.Definitions(assets=[reader], resources={"memory": dg.mem_io_manager})
+    job = with_layers(dg.Definitions.merge(defs, own)).resolve_implicit_global_asset_job_def()
     assert job.execute_in_process(instance=instance).success
 
 
@@ -327,12 +339,13 @@ def test_words_of_yaml_mean_what_they_say():
     assert partitions_of(None) is None
 
 
+@pytest.mark.filterwarnings("ignore:.*multi_observable_source_asset", "ignore:.*include_sources")
 def test_automation_on_content_change_starts_when_content_changes(instance):
     state = {"version": "1"}
 
-    @dg.observable_source_asset
+    @dg.multi_observable_source_asset(specs=[dg.AssetSpec("source")])
     def source():
-        return dg.DataVersion(state["version"])
+        yield dg.ObserveResult(asset_key="source", data_version=dg.DataVersion(state["version"]))
 
     @dg.asset(deps=[source], automation_condition=automation_of("on_content_change"))
     def promoted() -> None: ...

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import dagster as dg
 import numpy as np
-
 from stations.defs.readings.source import Reading
 
 
