@@ -1,0 +1,11 @@
+"""Datasets, layers and catalogues declared in YAML, for ``dg``.
+
+``dg list components`` shows them, ``dg scaffold defs atdata_dagster.components.DatasetComponent
+digits`` starts one.
+"""
+
+from atdata_dagster.components.catalog import CatalogComponent
+from atdata_dagster.components.dataset import DatasetComponent
+from atdata_dagster.components.layers import LayersComponent
+
+__all__ = ["CatalogComponent", "DatasetComponent", "LayersComponent"]

@@ -1,0 +1,1 @@
+"""What stations measure, as datasets."""
