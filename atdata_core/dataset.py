@@ -19,6 +19,7 @@ from atdata_core.schema import Schema
 from atdata_core.shard import Shard, inspect_shard
 from atdata_core.shares import WHOLE, Share
 from atdata_core.sources import DataSource, FileSource, VerifiedSource, expand
+from atdata_core.verification import Verification
 
 T = TypeVar("T")
 V = TypeVar("V")
@@ -48,6 +49,8 @@ class Dataset(Interchange[T]):
     ) -> None:
         self.entry: DatasetEntry | None = None
         """What an index says of the dataset, if it was opened through one."""
+        self.verification: Verification | None = None
+        """What is proven of the dataset's record and shards, if it was opened by a record."""
         self._schema: Schema | None = None
         self._stored_type: type | None = sample_type
         self._operations: tuple[Operation, ...] = ()
@@ -363,6 +366,7 @@ class Dataset(Interchange[T]):
     def _copy(self) -> Self:
         copy = type(self)(self.source, cast("type[T]", self.stored_type))
         copy.entry, copy._schema = self.entry, self._schema
+        copy.verification = self.verification
         copy._operations, copy._shards = self._operations, self._shards
         copy._share, copy._by_worker = self._share, self._by_worker
         return copy
@@ -404,7 +408,11 @@ class Dataset(Interchange[T]):
 
 
 def listed_dataset(
-    entry: DatasetEntry, schema: Schema, source: DataSource, sample_type: type[T]
+    entry: DatasetEntry,
+    schema: Schema,
+    source: DataSource,
+    sample_type: type[T],
+    verification: Verification | None = None,
 ) -> Dataset[T]:
     """A dataset that an index lists: verified when it is read, counted without reading.
 
@@ -413,8 +421,10 @@ def listed_dataset(
         schema: Its schema, as it is registered.
         source: Where its shards are read.
         sample_type: The type to read into.
+        verification: What is proven of its record.
     """
     dataset = Dataset(VerifiedSource(source, entry.shards), sample_type)
     dataset.entry = entry
     dataset._schema = schema
+    dataset.verification = verification
     return dataset

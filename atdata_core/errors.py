@@ -12,6 +12,7 @@ The tree::
     ├── InvalidRecordError (ValueError)     a record doesn't have the shape its type promises
     ├── NotFoundError (LookupError)         no dataset, schema, shard, record or account so named
     ├── ConflictError                       the name holds other content; another writer was first
+    ├── VerificationError                   .code: what isn't proven, or proven otherwise
     ├── ConfigurationError                  a setting is missing or impossible
     └── ServiceError                        a server refused or failed
         ├── UnreachableError (ConnectionError)
@@ -100,6 +101,50 @@ class NotFoundError(AtdataError, LookupError):
 
 class ConflictError(AtdataError):
     """The name holds other content already, or another writer was first."""
+
+
+class VerificationError(AtdataError):
+    """Something doesn't prove what it should, or proves something else.
+
+    ==================  ========================================================================
+    `code`              what is wrong
+    ==================  ========================================================================
+    ``structure``       bytes are malformed, cut short, or break the rules of a repository
+    ``block-hash``      a block's bytes are not those of its CID
+    ``missing-block``   the proof lacks a block
+    ``signature``       the commit isn't signed by the account's key
+    ``key``             the account's document names no key that can be used
+    ``other-did``       it is another account's
+    ``rev``             the commit says that it was made in the future
+    ``rollback``        the server gave an older state of the repository than it did before
+    ``fork``            the server gave two states of one revision
+    ``changed``         a record has other content than a link says
+    ``level``           less is proven than was asked for
+    ``log``             the history of a DID breaks the rules of its method
+    ``evidence``        a file of evidence contradicts itself
+    ==================  ========================================================================
+
+    Args:
+        message: What was wrong.
+        code: The kind of failure.
+        where: See `AtdataError`.
+        expected: See `AtdataError`.
+        got: See `AtdataError`.
+        remedy: See `AtdataError`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str = "structure",
+        where: str | None = None,
+        expected: str | None = None,
+        got: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        super().__init__(message, where=where, expected=expected, got=got, remedy=remedy)
+        self.code = code
 
 
 class ConfigurationError(AtdataError):

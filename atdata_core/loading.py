@@ -1,6 +1,6 @@
 """`load_dataset` and `load_splits`: from a text to a dataset, or to one a split."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -8,24 +8,31 @@ from urllib.parse import unquote
 
 from atdata_core.atproto.client import AtmosphereClient
 from atdata_core.dataset import Dataset
+from atdata_core.entry import StrongRef
 from atdata_core.errors import ConfigurationError, SchemaError
 from atdata_core.indexes.base import AbstractIndex
 from atdata_core.indexes.local import LocalIndex
-from atdata_core.publishing import DatasetLoader, resolve_name
+from atdata_core.publishing import DatasetLoader
+from atdata_core.publishing.labels import find_target
+from atdata_core.publishing.opening import Target
 from atdata_core.sources import expand, expand_braces
 from atdata_core.splits import DatasetDict, by_split, split_of
 from atdata_core.stores import AbstractDataStore, open_source
+from atdata_core.verification import VerificationLevel
 
 _TEAM = ("@local/", "atdata://local/dataset/", "atdata://local/")
 
 
 def load_dataset(
-    path: str | PathLike[str],
+    path: str | PathLike[str] | StrongRef,
     sample_type: type | None = None,
     *,
     index: AbstractIndex | None = None,
     store: AbstractDataStore | None = None,
     split: str | None = None,
+    verify: VerificationLevel | str | None = None,
+    pin: str | None = None,
+    trusted: Sequence[str] | None = None,
 ) -> Dataset[Any]:
     """A dataset by its address or name.
 
@@ -36,8 +43,11 @@ def load_dataset(
     ``@alice.example.org/name``           what an account has labelled or called so
     ``@alice.example.org/name@1.2.0``     what it has labelled so at this version
     ``@local/name``, ``name@1.2.0``       a name, CID or label in `index`, else in the team's
+    ``StrongRef(uri, cid)``               a record, at this very content
     ``data-{000000..000009}.tar``         files; also ``*``, a folder, ``https://…``, ``s3://…``
     ====================================  =====================================================
+
+    A dataset that is opened by its record is proven, and its `verification` tells how far.
 
     Args:
         path: What to load. A file of this very name comes before wildcards and braces.
@@ -46,24 +56,35 @@ def load_dataset(
             ``ATDATA_REDIS_URL`` names.
         store: Reads shards at plain addresses, for instance an `S3DataStore` with credentials.
         split: Only this split, as `load_splits` finds it; None: all shards.
+        verify: How far a record and its shards have to be proven, a `VerificationLevel` or its
+            name; by default ``ATDATA_VERIFY``, else ``bytes``.
+        pin: The CID that the record must have.
+        trusted: DIDs whose attestations count; by default ``ATDATA_TRUSTED_DIDS``.
 
     Raises:
         NotFoundError: There is no such dataset.
+        VerificationError: Less is proven than was asked for.
         SchemaError: `sample_type` is needed and missing, or not what the dataset's schema says.
         InvalidRecordError: The record doesn't describe a dataset.
     """
     if split is not None:
-        return load_splits(path, sample_type, index=index, store=store)[split]
+        splits = load_splits(
+            _plain(path, "split"), sample_type, index=index, store=store, verify=verify
+        )
+        return splits[split]
+    link: str | StrongRef | None = pin
+    if isinstance(path, StrongRef):
+        path, link = path.uri, path
     text = fspath(path)
-    if text.startswith("at://"):
-        return DatasetLoader(AtmosphereClient()).to_dataset(text, sample_type)
+    if text.startswith(("at://", "@")) and not text.startswith(_TEAM):
+        client = AtmosphereClient(verify=verify, trusted=trusted)
+        target = _target(client, text)
+        return DatasetLoader(client).to_dataset(target.pinned_to(link), sample_type)
+    _refuse_proof(text, verify=verify, pin=pin, trusted=trusted)
     for prefix in _TEAM:
         if text.startswith(prefix):
             name = unquote(text.removeprefix(prefix))
             return (index or LocalIndex()).open_dataset(name, sample_type)
-    if text.startswith("@"):
-        client = AtmosphereClient()
-        return DatasetLoader(client).to_dataset(_resolve(client, text), sample_type)
     if index is not None:
         return index.open_dataset(text, sample_type)
     if "://" not in text and Path(text).is_file():
@@ -77,6 +98,7 @@ def load_splits(
     *,
     index: AbstractIndex | None = None,
     store: AbstractDataStore | None = None,
+    verify: VerificationLevel | str | None = None,
 ) -> DatasetDict[Any]:
     """A dataset's splits, told by the names of its files, or each a dataset of its own.
 
@@ -94,6 +116,7 @@ def load_splits(
         sample_type: See `load_dataset`.
         index: See `load_dataset`.
         store: See `load_dataset`.
+        verify: See `load_dataset`.
 
     Raises:
         NotFoundError: There is no such dataset, or only some of the files tell a split.
@@ -112,13 +135,14 @@ def load_splits(
                 )
             told[split] = name
     else:
+        _refuse_proof(text, verify=verify)
         found = by_split(expand(text), text)
         return DatasetDict(
             {split: _of_shards(urls, sample_type, store) for split, urls in found.items()}
         )
     return DatasetDict(
         {
-            split: load_dataset(each, sample_type, index=index, store=store)
+            split: load_dataset(each, sample_type, index=index, store=store, verify=verify)
             for split, each in told.items()
         }
     )
@@ -136,7 +160,9 @@ def _of_shards(
     return Dataset(store.create_source(urls) if store else open_source(urls), sample_type)
 
 
-def _resolve(client: AtmosphereClient, text: str) -> str:
+def _target(client: AtmosphereClient, text: str) -> Target:
+    if text.startswith("at://"):
+        return Target(text)
     authority, _, rest = text.removeprefix("@").partition("/")
     name, _, version = rest.partition("@")
     if not authority or not name:
@@ -145,4 +171,21 @@ def _resolve(client: AtmosphereClient, text: str) -> str:
             expected="@handle/name or @handle/name@1.0.0",
             got=repr(text),
         )
-    return resolve_name(client, authority, name, version or None)
+    prove = client.verify > VerificationLevel.TRANSPORT
+    return find_target(client, authority, name, version or None, prove=prove)
+
+
+def _plain(path: str | PathLike[str] | StrongRef, argument: str) -> str | PathLike[str]:
+    if isinstance(path, StrongRef):
+        raise ConfigurationError(f"a link to a record has no {argument}", where=path.uri)
+    return path
+
+
+def _refuse_proof(text: str, **asked: object) -> None:
+    given = [name for name, value in asked.items() if value is not None]
+    if given:
+        raise ConfigurationError(
+            f"{' and '.join(given)} can only be asked of records on the AT Protocol",
+            where=text,
+            remedy="Index and files are as trustworthy as who writes to them",
+        )

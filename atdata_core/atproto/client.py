@@ -7,10 +7,12 @@ session, so that no token reaches a host that didn't issue it.
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, Self
 
 from atdata_core.atproto.identity import resolve_authority, resolve_did
+from atdata_core.atproto.proof import ProvenRecord, prove_record
+from atdata_core.atproto.revisions import RevStore
 from atdata_core.atproto.transport import encode_json, new_sdk, translated
 from atdata_core.atproto.uri import AtUri, check_did, check_nsid, check_rkey
 from atdata_core.atproto.web import check_origin, get_json, open_stream
@@ -24,6 +26,7 @@ from atdata_core.errors import (
     ServiceError,
     TooLargeError,
 )
+from atdata_core.verification import VerificationLevel
 
 if TYPE_CHECKING:
     from atproto import Client
@@ -64,9 +67,24 @@ class AtmosphereClient:
 
     Args:
         base_url: The PDS to log in at; by default ``ATDATA_PDS_URL``, else Bluesky's.
+        verify: How far datasets have to be proven that are opened through it, a
+            `VerificationLevel` or its name; by default ``ATDATA_VERIFY``, else ``bytes``.
+        trusted: DIDs whose attestations count; by default ``ATDATA_TRUSTED_DIDS``, between commas.
+        revs: Remembers the newest revision of each repository; see `RevStore`.
     """
 
-    def __init__(self, base_url: str | None = None, *, _client: "Client | None" = None) -> None:
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        verify: VerificationLevel | str | None = None,
+        trusted: Sequence[str] | None = None,
+        revs: RevStore | None = None,
+        _client: "Client | None" = None,
+    ) -> None:
+        self.verify = VerificationLevel.of(verify)
+        self.trusted = trusted_dids(trusted)
+        self.revs = revs
         self.base_url = (base_url or os.environ.get("ATDATA_PDS_URL") or DEFAULT_PDS_URL).rstrip(
             "/"
         )
@@ -263,6 +281,10 @@ class AtmosphereClient:
             )
         return record
 
+    def prove_record(self, uri: str | AtUri, *, allow_rollback: bool = False) -> ProvenRecord:
+        """A record of anybody's with its proof; see `atdata_core.atproto.proof.prove_record`."""
+        return prove_record(uri, revs=self.revs, allow_rollback=allow_rollback)
+
     def list_records(
         self,
         collection: str,
@@ -431,6 +453,18 @@ class AtmosphereClient:
                 method, content=content, headers={"Content-Type": "application/json"}
             )
         return _json_object(answer.content, method)
+
+
+def trusted_dids(given: Sequence[str] | None = None) -> tuple[str, ...]:
+    """The accounts whose attestations count: those given, else those of ``ATDATA_TRUSTED_DIDS``.
+
+    Raises:
+        InvalidUriError: One of them is no DID.
+    """
+    if given is None:
+        text = os.environ.get("ATDATA_TRUSTED_DIDS", "")
+        given = [part.strip() for part in text.split(",") if part.strip()]
+    return tuple(map(check_did, given))
 
 
 def _as_uri(uri: str | AtUri) -> AtUri:

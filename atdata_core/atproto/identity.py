@@ -7,7 +7,8 @@ to name the handle too.
 import functools
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
@@ -27,15 +28,21 @@ class Identity:
         did: Its DID.
         handle: The handle that it claims, not confirmed from the handle's side; None without one.
         pds: The origin of the server that holds its repository.
+        document: The whole document.
     """
 
     did: str
     handle: str | None
     pds: str
+    document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
-def resolve_did(did: str) -> Identity:
+def resolve_did(did: str, *, fresh: bool = False) -> Identity:
     """The identity that a DID's document describes; asked anew after five minutes.
+
+    Args:
+        did: The DID.
+        fresh: Whether to ask anew now, since what is known seems to have changed.
 
     Raises:
         InvalidUriError: `did` is malformed, or of a method other than plc and web.
@@ -43,6 +50,8 @@ def resolve_did(did: str) -> Identity:
         ServiceError: Its document is another's, or names no usable PDS.
     """
     check_resolvable_did(did)
+    if fresh:
+        _resolve_did.cache_clear()
     return _resolve_did(did, plc_url(), int(time.monotonic() // _KEEP_S))
 
 
@@ -116,7 +125,8 @@ def _identity(did: str, document: Any) -> Identity:
             and service.get("type") == "AtprotoPersonalDataServer"
         ):
             endpoint = str(service.get("serviceEndpoint", ""))
-            return Identity(did, names[0].lower() if names else None, check_origin(endpoint))
+            handle = names[0].lower() if names else None
+            return Identity(did, handle, check_origin(endpoint), document)
     raise ServiceError("DID document names no PDS", where=did, expected="a service #atproto_pds")
 
 

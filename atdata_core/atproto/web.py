@@ -7,6 +7,7 @@ machine, and only when the user's own settings point there, as with the devnet.
 import contextlib
 import ipaddress
 import os
+import time
 from collections.abc import Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import httpx
 
 _TIMEOUT_S = 30.0
+_DEADLINE_S = 60.0  # the timeout starts anew with each byte
 _MAX_JSON_BYTES = 5_000_000
 _CHUNK = 1 << 20
 _NOT_FOUND = {
@@ -44,15 +46,25 @@ def get_json(url: str, params: Mapping[str, str | int] | None = None) -> Any:
         ServiceError: It answers with an error, with more than 5 MB, or with something else.
         UnreachableError: It doesn't answer.
     """
+    return parse_json(get_bytes(url, params), url)
+
+
+def get_bytes(
+    url: str, params: Mapping[str, str | int] | None = None, limit: int = _MAX_JSON_BYTES
+) -> bytes:
+    """The body that a server answers to a GET, at most `limit` bytes; errors as `get_json`."""
+    end = time.monotonic() + _DEADLINE_S
+    body = bytearray()
     with _stream(url, params) as response:
-        body = bytearray()
         for piece in response.iter_bytes():
             body += piece
-            if len(body) > _MAX_JSON_BYTES:
-                raise ServiceError(
-                    "answer is too long", where=url, expected=f"≤ {_MAX_JSON_BYTES:,} bytes"
+            if len(body) > limit:
+                raise ServiceError("answer is too long", where=url, expected=f"≤ {limit:,} bytes")
+            if time.monotonic() > end:
+                raise UnreachableError(
+                    "answer takes too long", where=url, expected=f"≤ {_DEADLINE_S:.0f} s"
                 )
-        return parse_json(bytes(body), url)
+    return bytes(body)
 
 
 def open_stream(url: str, params: Mapping[str, str | int] | None = None) -> IO[bytes]:
@@ -176,8 +188,6 @@ def xrpc_error(body: bytes) -> tuple[str | None, str]:
 
 def retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds that a server asks to wait, from ``retry-after`` or ``ratelimit-reset``."""
-    import time
-
     with contextlib.suppress(KeyError, ValueError):
         return float(headers["retry-after"])
     with contextlib.suppress(KeyError, ValueError):

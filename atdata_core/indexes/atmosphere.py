@@ -4,6 +4,7 @@ from typing import Any
 
 from atdata_core.atproto.client import AtmosphereClient
 from atdata_core.atproto.records import DATASET_TYPES, SCHEMA_TYPES, parse_schema
+from atdata_core.dataset import Dataset
 from atdata_core.entry import DatasetEntry
 from atdata_core.errors import AtdataError, NotFoundError
 from atdata_core.indexes.base import AbstractIndex
@@ -17,6 +18,7 @@ from atdata_core.publishing import (
 )
 from atdata_core.publishing.common import iter_types
 from atdata_core.publishing.manifests import read_dataset
+from atdata_core.publishing.opening import Target, open_record
 from atdata_core.schema import Schema
 from atdata_core.sources import DataSource
 from atdata_core.stores.base import AbstractDataStore, Progress
@@ -73,6 +75,26 @@ class AtmosphereIndex(AbstractIndex):
             uri = LabelLoader(self.client).resolve(self.client.did, name, version)
             return DatasetLoader(self.client).entry(uri)
         raise NotFoundError("account has no such dataset", where=self.client.did, got=ref)
+
+    def open_dataset(
+        self, ref: str | DatasetEntry, sample_type: type | None = None
+    ) -> Dataset[Any]:
+        """A dataset of this index, proven as far as the client asks for; see `DatasetLoader`.
+
+        Args:
+            ref: Name, CID, AT URI, or an entry of this index, which has to be still the same.
+            sample_type: The type to read into; by default one built from the schema.
+
+        Raises:
+            NotFoundError: There is none.
+            VerificationError: Less is proven than was asked for.
+            SchemaError: `sample_type` is not what the dataset's schema says.
+        """
+        if isinstance(ref, str) and not ref.startswith("at://"):
+            ref = self.get_dataset(ref)
+        target = Target(ref) if isinstance(ref, str) else Target(str(ref.uri), ref.record_cid)
+        opened = open_record(self.client, target, self.client.verify, self.client.trusted)
+        return opened.dataset(self._source(opened.entry.shards), sample_type)
 
     def list_datasets(self, repo: str | None = None) -> list[DatasetEntry]:
         """An account's datasets, one a name: the newest; records that can't be read are left out.

@@ -3,11 +3,19 @@
 from typing import Any
 
 from atdata_core.atproto.client import AtmosphereClient, Record
+from atdata_core.atproto.identity import resolve_authority
 from atdata_core.atproto.records import LABEL_TYPES, names_of
 from atdata_core.atproto.records.common import now
 from atdata_core.atproto.uri import AtUri
-from atdata_core.errors import NotFoundError, SchemaError
+from atdata_core.entry import StrongRef
+from atdata_core.errors import (
+    InvalidRecordError,
+    NotFoundError,
+    SchemaError,
+    VerificationError,
+)
 from atdata_core.publishing.common import create_once, iter_types
+from atdata_core.publishing.opening import Target
 from atdata_core.publishing.reading import DatasetLoader
 from atdata_core.schema import check_version
 
@@ -85,6 +93,10 @@ class LabelLoader:
         Raises:
             NotFoundError: There is no such label.
         """
+        return AtUri.parse(str(self.find(repo, name, version).get("datasetUri")))
+
+    def find(self, repo: str, name: str, version: str | None = None) -> Record:
+        """The record of the label that `resolve` takes; arguments and errors as there."""
         found = [r for r in self.list_all(repo) if r.get("name") == name]
         chosen = [r for r in found if r.get("version") == version]
         if not chosen and version is None:
@@ -98,8 +110,7 @@ class LabelLoader:
                 expected=", ".join(known) or None,
                 got=version,
             )
-        newest = max(chosen, key=lambda r: str(r.get("createdAt")))
-        return AtUri.parse(str(newest.get("datasetUri")))
+        return max(chosen, key=lambda r: str(r.get("createdAt")))
 
 
 def resolve_name(
@@ -110,16 +121,67 @@ def resolve_name(
     Raises:
         NotFoundError: There is none.
     """
+    return find_target(client, authority, name, version, prove=False).uri
+
+
+def find_target(
+    client: AtmosphereClient,
+    authority: str,
+    name: str,
+    version: str | None = None,
+    *,
+    prove: bool = True,
+) -> Target:
+    """What an account has labelled so, or called so, with the content that its label means.
+
+    Args:
+        client: Asks for the records.
+        authority: DID or handle of the account.
+        name: The name.
+        version: The label's version; see `LabelLoader.resolve`.
+        prove: Whether the label has to be proven to be the account's.
+
+    Raises:
+        NotFoundError: There is none.
+        VerificationError: The label is not what the account signed.
+    """
+    did = resolve_authority(authority)
     try:
-        return str(LabelLoader(client).resolve(authority, name, version))
+        label = LabelLoader(client).find(did, name, version)
     except NotFoundError:
         if version is not None:
             raise
+        return _called_so(client, did, name)
+    evidence = []
+    if prove:
+        proven = client.prove_record(label.uri)
+        if proven.cid != label.cid:
+            raise VerificationError(
+                "label is another one than the account signed",
+                code="changed",
+                where=label.uri,
+                expected=proven.cid,
+                got=label.cid,
+            )
+        evidence.append(f"label {label.uri} is signed: {proven.signing_key}, {proven.rev}")
+    uri = str(AtUri.parse(str(label.get("datasetUri"))))
+    link = label.get("dataset")
+    if not isinstance(link, dict):
+        return Target(uri, evidence=tuple(evidence))
+    if link.get("uri") != uri:
+        raise InvalidRecordError(
+            "label names its dataset in two ways", where=label.uri, got=f"{uri}, {link.get('uri')}"
+        )
+    return Target(uri, StrongRef(uri, str(link.get("cid"))).cid, prove, tuple(evidence))
+
+
+def _called_so(client: AtmosphereClient, did: str, name: str) -> Target:
     loader = DatasetLoader(client)
-    found = [r for r in loader.list_all(authority, limit=None) if r.get("name") == name]
+    found = [r for r in loader.list_all(did, limit=None) if r.get("name") == name]
     if not found:
-        raise NotFoundError("account has no dataset of this name", where=f"@{authority}", got=name)
-    return max(found, key=lambda r: str(r.get("createdAt"))).uri
+        raise NotFoundError("account has no dataset of this name", where=f"@{did}", got=name)
+    newest = max(found, key=lambda r: str(r.get("createdAt")))
+    return Target(newest.uri, newest.cid)
 
 
 def _version(record: Record) -> tuple[int, ...]:

@@ -1,8 +1,9 @@
 """Dataset records read, anybody's: what they say, where their shards lie, and their samples."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from atdata_core.atproto.client import AtmosphereClient, Record
+from atdata_core.atproto.client import AtmosphereClient, Record, trusted_dids
 from atdata_core.atproto.records import (
     DATASET_TYPES,
     blob_object,
@@ -12,14 +13,15 @@ from atdata_core.atproto.records import (
     storage_type,
 )
 from atdata_core.atproto.uri import AtUri
-from atdata_core.dataset import Dataset, listed_dataset
-from atdata_core.entry import DatasetEntry
-from atdata_core.errors import ConfigurationError, InvalidRecordError, SchemaError
+from atdata_core.dataset import Dataset
+from atdata_core.entry import DatasetEntry, StrongRef
+from atdata_core.errors import ConfigurationError
 from atdata_core.publishing.common import iter_types
 from atdata_core.publishing.manifests import read_dataset
-from atdata_core.publishing.schemas import SchemaLoader, check_type
+from atdata_core.publishing.opening import Target, open_record, target_of
 from atdata_core.stores import open_source
 from atdata_core.stores.pds import SHARD_MIME_TYPE, PDSBlobStore
+from atdata_core.verification import VerificationLevel
 
 
 class DatasetLoader:
@@ -27,10 +29,20 @@ class DatasetLoader:
 
     Args:
         client: For the account whose records `list_all` lists by default.
+        verify: How far datasets have to be proven that `to_dataset` opens; by default the client's.
+        trusted: DIDs whose attestations count; by default the client's.
     """
 
-    def __init__(self, client: AtmosphereClient) -> None:
+    def __init__(
+        self,
+        client: AtmosphereClient,
+        *,
+        verify: VerificationLevel | str | None = None,
+        trusted: Sequence[str] | None = None,
+    ) -> None:
         self._client = client
+        self._verify = client.verify if verify is None else VerificationLevel.of(verify)
+        self._trusted = client.trusted if trusted is None else trusted_dids(trusted)
 
     def get(self, uri: str | AtUri) -> Record:
         """The record at an AT URI: a dict, with `uri` and `cid` beside its fields."""
@@ -74,29 +86,27 @@ class DatasetLoader:
         """What else belongs to a dataset."""
         return dict(self.entry(uri).metadata)
 
-    def to_dataset(self, uri: str | AtUri, sample_type: type | None = None) -> Dataset[Any]:
+    def to_dataset(
+        self,
+        uri: str | AtUri | Target,
+        sample_type: type | None = None,
+        *,
+        pin: str | StrongRef | None = None,
+    ) -> Dataset[Any]:
         """The dataset at an AT URI, every shard verified before a sample of it is handed out.
 
         Args:
             uri: The record's address.
             sample_type: The type to read into; by default one built from the schema's record.
+            pin: The record's CID, or a strongRef to it, where the caller knows what it must be.
+
+        Returns:
+            The dataset; its `verification` tells what is proven.
 
         Raises:
+            VerificationError: Less is proven than was asked for.
             SchemaError: `sample_type` is not what the dataset's schema says.
         """
-        record = self._client.get_record(uri)
-        entry = read_dataset(self._client, record)
-        if entry.unreadable:
-            raise InvalidRecordError(f"dataset can't be opened: {entry.unreadable}", where=str(uri))
-        # The strongRef holds the schema to what it was when the dataset was published.
-        pinned = record.get("schema") or {}
-        schema = SchemaLoader(self._client).load(entry.schema_ref, pinned.get("cid"))
-        if entry.schema_cid not in (None, schema.cid):
-            raise SchemaError(
-                "schema record describes another type than the dataset's",
-                where=entry.schema_ref,
-                expected=entry.schema_cid,
-                got=schema.cid,
-            )
-        found = check_type(schema, sample_type, str(uri))
-        return listed_dataset(entry, schema, open_source(entry.data_urls), found)
+        target = uri if isinstance(uri, Target) else target_of(str(uri), pin)
+        opened = open_record(self._client, target, self._verify, self._trusted)
+        return opened.dataset(open_source(opened.entry.data_urls), sample_type)

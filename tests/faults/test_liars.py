@@ -41,6 +41,7 @@ from atdata_core.errors import (
     ShardError,
     TooLargeError,
     UnreachableError,
+    VerificationError,
 )
 from tests.support.liar import DID, HANDLE, Liar
 from tests.support.samples import Item, items, shard_file
@@ -49,6 +50,7 @@ DATASET_TYPE, SCHEMA_TYPE = DATASET_TYPES[0], SCHEMA_TYPES[0]
 
 NOTE = "com.example.note"
 GET = "com.atproto.repo.getRecord"
+PROOF = "com.atproto.sync.getRecord"
 LIST = "com.atproto.repo.listRecords"
 BLOB = "com.atproto.sync.getBlob"
 UPLOAD = "com.atproto.repo.uploadBlob"
@@ -389,10 +391,18 @@ def test_a_record_that_was_changed_after_it_was_linked_is_noticed(liar, publishe
         AtmosphereClient().get_record(note, linked)
     uri, _ = published
     schema_uri = liar.records[uri]["schemaRef"]
-    changed = {**liar.records[schema_uri], "description": "another one"}
-    liar.records[schema_uri] = changed
-    with pytest.raises(IntegrityError, match="changed since it was linked"):
-        atdata.load_dataset(uri, Item)
+    schema = liar.records[schema_uri]
+    liar.records[schema_uri] = {**schema, "description": "another one"}
+    dataset = atdata.load_dataset(uri, Item)  # whose samples are what they were
+    assert list(dataset) == items(3)
+    assert any("changed, but describes the same" in f for f in dataset.verification.evidence)
+    for other in ({**schema, "fields": schema["fields"][:1]}, {"$type": SCHEMA_TYPE}):
+        liar.records[schema_uri] = other
+        with pytest.raises(VerificationError, match="schema record was changed after") as caught:
+            atdata.load_dataset(uri, Item)
+        assert caught.value.code == "changed"
+        assert caught.value.expected == dag_cbor_cid(schema)
+        assert caught.value.got == dag_cbor_cid(other)
 
 
 def test_a_schema_that_was_exchanged_under_a_dataset_without_a_strong_link_is_noticed(
@@ -629,7 +639,8 @@ def test_opening_a_dataset_asks_for_each_thing_once(liar, tmp_path):
     uri = liar.add_record(DATASET_TYPE, "d", record)
     identity._resolve_did.cache_clear()
     assert list(atdata.load_dataset(uri, Item)) == items(8)
-    assert len(liar.asked(GET)) == 2  # the dataset and its schema
+    assert len(liar.asked(PROOF)) == 1  # the dataset
+    assert len(liar.asked(GET)) == 1  # its schema, pinned by the dataset's record
     assert len(liar.asked(BLOB)) == 4
     assert len(liar.asked(DID)) == 1
 
@@ -653,7 +664,7 @@ def test_shards_at_an_address_that_may_not_be_asked_are_refused(liar, published,
     record = {key: v for key, v in liar.records[published[0]].items() if key not in told}
     uri = liar.add_record(DATASET_TYPE, "elsewhere", {**record, "storage": storage})
     with pytest.raises(AtdataError, match=words):
-        list(atdata.load_dataset(uri, Item))
+        list(atdata.load_dataset(uri, Item, verify="signed"))
 
 
 def test_a_server_within_a_network_is_asked_if_a_setting_points_to_it(monkeypatch):

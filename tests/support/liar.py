@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 from atdata_core.cid import dag_cbor_cid, raw_cid
+from tests.support.repo import Key, Repo
 
 DID = "did:plc:" + "a" * 24
 HANDLE = "liar.test"
@@ -31,6 +32,7 @@ class Liar:
         self.records = {}
         self.blobs = {}
         self.requests = []
+        self.key = Key()
         self._answers = {}
         owner = self
 
@@ -89,6 +91,14 @@ class Liar:
         return {
             "id": DID,
             "alsoKnownAs": [f"at://{HANDLE}"],
+            "verificationMethod": [
+                {
+                    "id": "#atproto",
+                    "type": "Multikey",
+                    "controller": changes.get("id", DID),
+                    "publicKeyMultibase": self.key.multibase,
+                }
+            ],
             "service": [
                 {
                     "id": "#atproto_pds",
@@ -136,6 +146,8 @@ class Liar:
             return 200, {"did": DID}
         if path == "com.atproto.repo.getRecord":
             return self._record(f"at://{query['repo']}/{query['collection']}/{query['rkey']}")
+        if path == "com.atproto.sync.getRecord":
+            return 200, self.repo(query["did"]).car()
         if path == "com.atproto.repo.listRecords":
             found = [
                 self._record(uri)[1]
@@ -152,6 +164,13 @@ class Liar:
             uri = self.add_record(asked["collection"], asked["rkey"], asked["record"])
             return 200, {"uri": uri, "cid": dag_cbor_cid(asked["record"])}
         return 404, {"error": "NotFound", "message": f"nothing at {path}"}
+
+    def repo(self, did=DID, **commit):
+        """The signed repository that holds the account's records."""
+        start = f"at://{did}/"
+        mine = {uri: v for uri, v in self.records.items() if uri.startswith(start)}
+        records = {uri.removeprefix(start): value for uri, value in mine.items()}
+        return Repo(records, self.key, did, **commit)
 
     def blob(self, cid, size):
         """A blob object as uploadBlob answers it."""
