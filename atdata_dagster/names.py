@@ -4,6 +4,7 @@ schema/<Type>      team/schema/<Type>      atmosphere/schema/<Type>
 local/<dataset>    team/<dataset>          atmosphere/<dataset>
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -23,6 +24,7 @@ FILES = "atdata/files"
 """In the definition of an external asset: the tar files that hold it."""
 
 _SCHEMA = "schema"
+_MAX_PART_BYTES = 200
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,15 @@ def partition_name(name: str, partition: str | None) -> str:
 
 
 def escape_partition(key: str) -> str:
-    """A partition key as one part of a name: what could be taken for a path is percent-encoded."""
+    """A partition key as one part of a name: what could be taken for a path is percent-encoded.
+
+    A key that is too long for the name of a folder is cut, and ends in a hash of the whole.
+    """
     escaped = "".join(_escape(char) for char in key)
+    if len(escaped.encode("utf-8")) > _MAX_PART_BYTES:
+        digest = hashlib.sha256(key.encode("utf-8")).hexdigest()[:32]
+        start = escaped.encode("utf-8")[: _MAX_PART_BYTES - 33].decode("utf-8", "ignore")
+        return f"{start}~{digest}"
     return escaped.replace(".", "%2E") if set(escaped) == {"."} else escaped
 
 

@@ -21,12 +21,11 @@ from atdata_core.discovery.listing import (
     list_repo_datasets,
     repo_state,
 )
-from atdata_core.discovery.records import LEVELS, FoundRecord, search
+from atdata_core.discovery.records import FoundRecord, search
 from atdata_core.discovery.redis_catalogue import RedisCatalogue
 from atdata_core.errors import ConfigurationError
 
 __all__ = [
-    "LEVELS",
     "Catalogue",
     "FileCatalogue",
     "FoundRecord",
@@ -43,12 +42,13 @@ __all__ = [
 ]
 
 
-def open_catalogue(place: str | None = None) -> Catalogue:
+def open_catalogue(place: str | None = None, name: str = "main") -> Catalogue:
     """A catalogue by the place where it is kept.
 
     Args:
         place: ``redis://…``, or the path of a file; by default ``ATDATA_CATALOGUE``, else
             ``ATDATA_REDIS_URL``.
+        name: Which one, where a Redis has several.
 
     Raises:
         ConfigurationError: Nothing says where it is.
@@ -60,5 +60,5 @@ def open_catalogue(place: str | None = None) -> Catalogue:
             expected="a path or redis://…, here or in ATDATA_CATALOGUE or ATDATA_REDIS_URL",
         )
     if found.startswith(("redis://", "rediss://", "unix://")):
-        return RedisCatalogue(found)
+        return RedisCatalogue(found, name)
     return FileCatalogue(found)

@@ -21,6 +21,7 @@ from atdata_core.discovery.catalogue import (
 )
 from atdata_core.discovery.records import FoundRecord
 from atdata_core.errors import ConfigurationError
+from atdata_core.verification import VerificationLevel
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -171,7 +172,9 @@ def _row(found: Any) -> Row:
 
 def _record(found: Any) -> FoundRecord:
     did, collection, rkey, cid, value, rev, note = found
-    return FoundRecord(did, collection, rkey, cid, json.loads(value), rev, note)
+    return FoundRecord(
+        did, collection, rkey, cid, json.loads(value), rev, VerificationLevel.of(note)
+    )
 
 
 def _apply(db: "Connection", change: Change) -> bool:
@@ -179,7 +182,7 @@ def _apply(db: "Connection", change: Change) -> bool:
         case Put(record):
             key = Key(record.did, record.collection, record.rkey)
             value = json.dumps(record.value, ensure_ascii=False)
-            return _see(db, key, record.rev, "live", record.cid, record.level, value)
+            return _see(db, key, record.rev, "live", record.cid, str(record.level), value)
         case Delete(key, rev):
             return _see(db, key, rev, "deleted", "", "", None)
         case Refuse(key, rev, cid, note):

@@ -9,9 +9,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from atdata_core.atproto.answers import Record
 from atdata_core.atproto.client import AtmosphereClient
 from atdata_core.atproto.door import check_origin
 from atdata_core.atproto.identity import forget_identities, resolve_authority, resolve_did
+from atdata_core.atproto.proof import prove_record
 from atdata_core.atproto.records import DATASET_TYPES
 from atdata_core.atproto.uri import AtUri, check_nsid, check_resolvable_did
 from atdata_core.atproto.web import get_json
@@ -19,6 +21,7 @@ from atdata_core.cid import check_cid, dag_cbor_cid
 from atdata_core.discovery.pages import Pages
 from atdata_core.discovery.records import FoundRecord
 from atdata_core.errors import AtdataError, InvalidUriError, NotFoundError, ServiceError
+from atdata_core.verification import VerificationLevel
 
 _log = logging.getLogger(__name__)
 _PAGE = 100
@@ -185,25 +188,33 @@ def find_holders(
     return found
 
 
-def fetch_record(uri: str, *, rev: str = "") -> FoundRecord:
+def fetch_record(
+    uri: str, *, rev: str = "", level: VerificationLevel = VerificationLevel.SIGNED
+) -> FoundRecord:
     """A followed record, as it is now: the one place where such a record comes from.
-
-    It is asked of the server that its author's identity names, and its content has the CID that
-    the server says.
 
     Args:
         uri: Its AT URI, the authority a DID.
         rev: A revision of the repository that is no newer than the answer.
+        level: ``SIGNED`` or more: it is proven that the account's key signed a repository that
+            holds it. ``TRANSPORT``: the server that the account's identity names said so, and the
+            content has the CID that it said.
 
     Raises:
         NotFoundError: It isn't there, or its account isn't.
+        VerificationError: It isn't proven.
         IntegrityError: The content is not that of the CID.
         ServiceError: The server refuses, or isn't reached.
     """
-    parsed = AtUri.parse(uri)
-    record = AtmosphereClient().get_record(parsed)
+    key = AtUri.parse(uri)
+    if level > VerificationLevel.TRANSPORT:
+        proven = prove_record(key)
+        found = Record(proven.value, proven.uri, proven.cid)
+        rev, reached = proven.rev, VerificationLevel.SIGNED
+    else:
+        found, reached = AtmosphereClient().get_record(key), VerificationLevel.TRANSPORT
     return FoundRecord(
-        parsed.authority, parsed.collection, parsed.rkey, record.cid, dict(record), rev
+        key.authority, key.collection, key.rkey, found.cid, dict(found), rev, reached
     )
 
 

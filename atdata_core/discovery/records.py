@@ -11,11 +11,7 @@ from atdata_core.atproto.records import DATASET_TYPES, parse_dataset
 from atdata_core.entry import DatasetEntry, StrongRef
 from atdata_core.errors import AtdataError
 from atdata_core.schema import Schema
-
-LEVELS = ("transport", "signed", "pinned", "bytes", "attested")
-"""How far a record is verified, each level more than the one before: sent by the server that its
-author's identity names; signed by the author's key; equal to a CID the reader held; all shards
-hashed; vouched for by somebody the reader trusts."""
+from atdata_core.verification import VerificationLevel
 
 
 @dataclass(frozen=True)
@@ -30,7 +26,7 @@ class FoundRecord:
         value: Its fields.
         rev: A revision of its author's repository at which it was there, as a TID; a record is
             never older than this. Empty where none is known.
-        level: How far it is verified, one of `LEVELS`.
+        level: How far it is proven.
     """
 
     did: str
@@ -39,7 +35,7 @@ class FoundRecord:
     cid: str
     value: Mapping[str, Any]
     rev: str = ""
-    level: str = LEVELS[0]
+    level: VerificationLevel = VerificationLevel.TRANSPORT
 
     @property
     def uri(self) -> str:

@@ -32,6 +32,7 @@ from atdata_core.discovery.catalogue import (
 from atdata_core.discovery.records import FoundRecord
 from atdata_core.indexes.connection import RedisConnection
 from atdata_core.indexes.hashes import as_text
+from atdata_core.verification import VerificationLevel
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -199,7 +200,8 @@ class RedisCatalogue(Catalogue):
         for record, head, value in zip(records, heads, values, strict=True):
             if head is not None and value is not None:
                 _, rev, _, cid, note = json.loads(head)
-                found.append(FoundRecord(*_key(record), cid, json.loads(value), rev, note))
+                level = VerificationLevel.of(note)
+                found.append(FoundRecord(*_key(record), cid, json.loads(value), rev, level))
         return found
 
     def rows(self, did: str) -> list[Row]:
@@ -246,7 +248,7 @@ def _texts(change: Change) -> list[str]:
         case Put(record):
             key = Key(record.did, record.collection, record.rkey)
             value = json.dumps(record.value, ensure_ascii=False)
-            return _seen(key, record.rev, "live", record.cid, record.level, value)
+            return _seen(key, record.rev, "live", record.cid, str(record.level), value)
         case Delete(key, rev):
             return _seen(key, rev, "deleted", "", "")
         case Refuse(key, rev, cid, note):

@@ -158,7 +158,7 @@ class _Following:
         if interest.dids is None:
             new = {event.did for event in events} - known
             changes += [Await(did, "it was heard of for the first time") for did in sorted(new)]
-        changes += Eye(self._said, self._catalogue).see(events)
+        changes += Eye(self._said, self._catalogue, self._end).see(events)
         cursors = {**swept, source.name: batch.cursor or ""}
         report.count(changes, self._catalogue.apply(changes, cursors))
         self._read_anew(report, interest)
@@ -247,7 +247,9 @@ class _Following:
                 if record is not None:
                     why = "of a type not followed" if unwanted else self._said.refusal(record)
                     if why:
-                        yield Refuse(row.key, row.rev, row.cid, why)
+                        # One that is only to be proven further is looked at again, too.
+                        cid = row.cid if record.level >= self._said.least else ""
+                        yield Refuse(row.key, row.rev, cid, why)
 
     def _read_anew(self, report: Report, interest: Interest) -> None:
         left = self._max_events
@@ -272,7 +274,7 @@ class _Following:
     def _read_account(self, did: str, number: int, room: int, report: Report) -> int:
         found = difference(did, self._said.collections, self._catalogue)
         events = [Event("account", did, note=found.state.status), *found.events]
-        changes = Eye(self._said, self._catalogue).see(events[: room + 1], found.state)
+        changes = Eye(self._said, self._catalogue, self._end).see(events[: room + 1], found.state)
         if len(found.events) <= room:
             changes.append(Done(did, number))
         report.events += min(len(found.events), room)

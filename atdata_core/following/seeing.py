@@ -1,6 +1,7 @@
 """From what was heard of a record or an account to what it is: by looking at it."""
 
 import logging
+import time
 from collections.abc import Iterable
 
 from atdata_core.discovery.catalogue import (
@@ -21,11 +22,14 @@ from atdata_core.errors import (
     InvalidRecordError,
     InvalidUriError,
     NotFoundError,
+    VerificationError,
 )
 from atdata_core.following.sources import Event
 from atdata_core.following.subscription import Subscription
 
 _log = logging.getLogger(__name__)
+_PASSING = ("rollback", "fork")
+"""What is wrong with a server that shows an older state: the record is looked at again later."""
 
 
 class Eye:
@@ -34,11 +38,13 @@ class Eye:
     Args:
         subscription: What is to be listed.
         catalogue: What is known already; it isn't written to.
+        end: When to stop looking, by `time.monotonic`; the rest has to be waited for.
     """
 
-    def __init__(self, subscription: Subscription, catalogue: Catalogue) -> None:
+    def __init__(self, subscription: Subscription, catalogue: Catalogue, end: float) -> None:
         self._said = subscription
         self._catalogue = catalogue
+        self._end = end
         self._known: dict[str, dict[Key, Row]] = {}
         self._live: dict[str, set[Key]] = {}
         self._states: dict[str, RepoState] = {}
@@ -60,9 +66,13 @@ class Eye:
                 changes.append(Await(event.did, event.note))
             elif event.kind == "account":
                 changes += self._account(event, state)
+        late: set[str] = set()
         for key, event in last.items():
-            changes += self._record(key, event, state)
-        return changes
+            if time.monotonic() > self._end:
+                late.add(key.did)
+            else:
+                changes += self._record(key, event, state)
+        return [*changes, *(Await(did, "no time was left") for did in sorted(late))]
 
     def _account(self, event: Event, state: RepoState | None) -> list[Change]:
         did = event.did
@@ -101,8 +111,10 @@ class Eye:
 
     def _look(self, key: Key, rev: str, live: set[Key]) -> Change:
         try:
-            record = fetch_record(key.uri, rev=rev)
-        except (IntegrityError, InvalidRecordError, InvalidUriError) as error:
+            record = fetch_record(key.uri, rev=rev, level=self._said.least)
+        except (IntegrityError, InvalidRecordError, InvalidUriError, VerificationError) as error:
+            if getattr(error, "code", None) in _PASSING:
+                raise
             _log.warning("%s is not listed: %s", key.uri, error)
             live.discard(key)
             return Refuse(key, rev, "", f"not verified: {error}"[:500])

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from atdata_core.atproto.records import DATASET_TYPES
 from atdata_core.atproto.uri import check_handle, check_nsid, check_resolvable_did
-from atdata_core.discovery.records import LEVELS, FoundRecord
+from atdata_core.discovery.records import FoundRecord
 from atdata_core.errors import AtdataError, ConfigurationError
+from atdata_core.verification import VerificationLevel
 
 _SOURCES = ("poll", "firehose:wss://…", "jetstream:wss://…")
 
@@ -36,7 +37,9 @@ class Subscription(BaseModel):
         collections: The types of records; by default all types of dataset records.
         tags: Words of which a dataset must have one; none: any dataset.
         max_bytes: The size of the largest dataset; one that doesn't tell its size is too large.
-        level: How far a record must be verified at least, one of `LEVELS`.
+        level: How far a record must be proven at least, by the name of a `VerificationLevel`; by
+            default what ``ATDATA_VERIFY`` says, else ``bytes``. Up to ``signed`` it is looked at
+            before a record is listed, beyond that when the dataset is opened.
         quota: The most records of one account.
         source: ``poll`` asks each account's server; ``firehose:wss://host`` listens to a PDS or
             relay; ``jetstream:wss://host/path`` to a Jetstream.
@@ -52,7 +55,7 @@ class Subscription(BaseModel):
     collections: tuple[str, ...] = DATASET_TYPES
     tags: tuple[str, ...] = ()
     max_bytes: int | None = Field(default=None, ge=0)
-    level: str = LEVELS[0]
+    level: str | None = None
     quota: int = Field(default=1000, ge=1)
     source: str = "poll"
     sweep_hours: float = Field(default=24.0, gt=0)
@@ -110,10 +113,8 @@ class Subscription(BaseModel):
 
     @field_validator("level")
     @classmethod
-    def _check_level(cls, found: str) -> str:
-        if found not in LEVELS:
-            raise ValueError(f"one of {', '.join(LEVELS)}")
-        return found
+    def _check_level(cls, found: str | None) -> str | None:
+        return None if found is None else _plain(VerificationLevel.of, found)
 
     @field_validator("source")
     @classmethod
@@ -123,10 +124,15 @@ class Subscription(BaseModel):
             raise ValueError(f"one of {', '.join(_SOURCES)}")
         return found
 
+    @property
+    def least(self) -> VerificationLevel:
+        """How far a record must be proven to be listed."""
+        return min(VerificationLevel.of(self.level), VerificationLevel.SIGNED)
+
     def refusal(self, record: FoundRecord) -> str | None:
         """Why a record is not to be listed; None if it is."""
-        if LEVELS.index(record.level) < LEVELS.index(self.level):
-            return f"it is verified as {record.level} only, not as {self.level}"
+        if record.level < self.least:
+            return f"it is proven as {record.level} only, not as {self.least}"
         if not record.is_dataset:
             return None
         try:
@@ -148,6 +154,7 @@ class Subscription(BaseModel):
             dids: The accounts that are followed by name.
         """
         said = self.model_dump(exclude={"dids", "handles", "sweep_hours", "source"})
+        said["level"] = str(self.least)
         text = json.dumps({**said, "dids": sorted(dids)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -13,6 +13,7 @@ import msgpack
 
 from atdata_core.entry import DatasetEntry
 from atdata_core.errors import InvalidRecordError
+from atdata_core.indexes.changes import STREAM
 from atdata_core.indexes.codec import entry_from_json, now
 from atdata_core.indexes.hashes import as_text, entry_from_hash, entry_to_hash
 
@@ -25,9 +26,9 @@ CONTENTS = "atdata:contents"
 
 _TOGETHER = 200
 
-# KEYS: names, contents. ARGV: prefix of entries, then entries, each as msgpack: name, content CID,
-# id, and the fields and values of its hash. A name moves only to an entry that is whole, and the
-# new entry notes the content that the name leaves.
+# KEYS: names, contents, the stream of changes. ARGV: prefix of entries, then entries, each as
+# msgpack: name, content CID, id, and the fields and values of its hash. A name moves only to an
+# entry that is whole, and the new entry notes the content that the name leaves.
 _PUT_ENTRIES = """
 for i = 2, #ARGV do
   local entry = cmsgpack.unpack(ARGV[i])
@@ -40,6 +41,10 @@ for i = 2, #ARGV do
   end
   if content ~= '' then redis.call('HSET', KEYS[2], content, id) end
   redis.call('HSET', KEYS[1], name, id)
+  if before ~= id then
+    redis.call('XADD', KEYS[3], 'MAXLEN', '~', 10000, '*',
+      'kind', 'dataset', 'name', name, 'id', id, 'cid', content)
+  end
 end
 """
 
@@ -71,7 +76,7 @@ def put_entries(redis: "Redis", drafts: Iterable[DatasetEntry]) -> int:
     rest, count = iter(drafts), 0
     while some := list(itertools.islice(rest, _TOGETHER)):
         packed = [_packed(draft, now()) for draft in some]
-        redis.eval(_PUT_ENTRIES, 2, NAMES, CONTENTS, ENTRY, *packed)
+        redis.eval(_PUT_ENTRIES, 3, NAMES, CONTENTS, STREAM, ENTRY, *packed)
         count += len(some)
     return count
 

@@ -7,9 +7,11 @@ The keys are those of public ``atdata``, with fields of our own beside its:
 - ``LocalSchema:<Name>@<version>``: a schema, as JSON;
 - ``atdata:names``: a hash from each name to the id that it stands for;
 - ``atdata:contents``: a hash from each content CID to the newest id that has it;
-- ``atdata:schemas:<Name>``: the set of a schema's versions.
+- ``atdata:schemas:<Name>``: the set of a schema's versions;
+- ``atdata:changes``: a stream of what changed, for those who follow; see `LocalIndex.changes`.
 
-An entry and the name that points to it are written in one script, which Redis runs atomically.
+An entry, the name that points to it and the note of the change are written in one script, which
+Redis runs atomically.
 """
 
 import json
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 from atdata_core.entry import DatasetEntry
 from atdata_core.errors import ConflictError, NotFoundError, SchemaError
 from atdata_core.indexes.base import AbstractIndex
+from atdata_core.indexes.changes import STREAM, TeamChanges, read_changes
 from atdata_core.indexes.codec import parse_schema_ref, schema_ref, version_key
 from atdata_core.indexes.connection import RedisConnection
 from atdata_core.indexes.entries import (
@@ -40,12 +43,15 @@ if TYPE_CHECKING:
 _SCHEMA = "LocalSchema:"
 _VERSIONS = "atdata:schemas:"
 
-# KEYS: the schema, the versions of its name. ARGV: JSON, version. Answers what is there already.
+# KEYS: the schema, the versions of its name, the stream. ARGV: JSON, version, name, CID. Answers
+# what is there already.
 _PUT_SCHEMA = """
 local there = redis.call('GET', KEYS[1])
 if there then return there end
 redis.call('SET', KEYS[1], ARGV[1])
 redis.call('SADD', KEYS[2], ARGV[2])
+redis.call('XADD', KEYS[3], 'MAXLEN', '~', 10000, '*',
+  'kind', 'schema', 'name', ARGV[3] .. '@' .. ARGV[2], 'id', ARGV[4], 'cid', ARGV[4])
 return false
 """
 
@@ -147,6 +153,8 @@ class LocalIndex(AbstractIndex):
             pipeline = self.redis.pipeline()
             for name, key in found.items():
                 pipeline.hsetnx(NAMES, name, key)
+                note: dict[Any, Any] = {"kind": "dataset", "name": name, "id": key, "cid": ""}
+                pipeline.xadd(STREAM, note, maxlen=10_000, approximate=True)
             for key in schemas:
                 name, _, version = key.removeprefix(_SCHEMA).partition("@")
                 pipeline.sadd(_VERSIONS + name, version)
@@ -168,6 +176,16 @@ class LocalIndex(AbstractIndex):
             for each, (name, own) in zip(strange, facts, strict=True)
             if name is not None and own is None
         }
+
+    def changes(self, cursor: str | None, limit: int = 1000) -> TeamChanges:
+        """What changed since a cursor, in the order in which it did.
+
+        Args:
+            cursor: What the call before gave; None: from now on.
+            limit: The most changes to tell.
+        """
+        with self._connection.translated():
+            return read_changes(self.redis, cursor, limit)
 
     @property
     def labels(self) -> Labels:
@@ -255,11 +273,14 @@ class LocalIndex(AbstractIndex):
         with self._connection.translated():
             there = self.redis.eval(
                 _PUT_SCHEMA,
-                2,
+                3,
                 f"{_SCHEMA}{schema.name}@{schema.version}",
                 _VERSIONS + schema.name,
+                STREAM,
                 json.dumps(schema.to_json()),
                 schema.version,
+                schema.name,
+                schema.cid,
             )
         if there:
             known = schema_from_text(there, ref)

@@ -9,6 +9,7 @@ import pytest
 from atdata_core.discovery import FileCatalogue, FoundRecord, RedisCatalogue, open_catalogue
 from atdata_core.discovery.catalogue import Await, Delete, Done, Key, Put, Refuse, SetStatus
 from atdata_core.errors import ConfigurationError, UnreachableError
+from atdata_core.verification import VerificationLevel
 
 ALICE, BOB = "did:plc:" + "a" * 24, "did:plc:" + "b" * 24
 TYPE = "ac.foundation.dataset.record"
@@ -48,7 +49,7 @@ def test_a_record_comes_back_as_it_went_in(catalogue):
         f"at://{ALICE}/{TYPE}/one",
         "c1",
         REVS[3],
-        "transport",
+        VerificationLevel.TRANSPORT,
     )
     assert list(catalogue.records()) == [found]
     assert catalogue.get(key("other")) is None

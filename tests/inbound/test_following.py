@@ -8,6 +8,7 @@ from atdata_core.discovery import FileCatalogue, FoundRecord
 from atdata_core.discovery.catalogue import Put
 from atdata_core.errors import ConfigurationError, ServiceError, UnreachableError
 from atdata_core.following import FirehoseSource, Interest, JetstreamSource, Subscription, follow
+from atdata_core.verification import VerificationLevel
 from tests.support.jetstream import Jetstream
 from tests.support.liar import DID
 from tests.support.publisher import TYPE, dataset
@@ -196,9 +197,11 @@ def test_the_size_and_the_level_are_limits(world):
     assert shown(world.catalogue, world.alice.did) == {}
     notes = {row.note for row in world.catalogue.rows(world.alice.did)}
     assert notes == {"it has 1,000 bytes", "it doesn't tell its size"}
-    world.settle(level="attested")
-    assert shown(world.catalogue, world.alice.did) == {}
-    world.settle()
+    world.settle(level="transport")
+    assert {r.level for r in world.catalogue.records()} == {VerificationLevel.TRANSPORT}
+    assert world.agrees()
+    world.settle(level="signed")
+    assert {r.level for r in world.catalogue.records()} == {VerificationLevel.SIGNED}
     assert world.agrees()
 
 
@@ -318,7 +321,7 @@ def test_an_account_whose_server_is_down_is_told_and_read_later(liar, publish, s
     status = "com.atproto.sync.getRepoStatus"
     liar.answer(status, {"did": DID, "active": True, "rev": "3kbcdefghijkl"})
     liar.add_record(TYPE, "one", dataset("one"))
-    said = Subscription(dids=[DID], collections=[TYPE])
+    said = Subscription(dids=[DID], collections=[TYPE], level="transport")
     assert follow(said, catalogue).caught_up
     assert set(shown(catalogue, DID)) == {"one"}
     liar.answer(status, {"did": DID, "active": True, "rev": "3lbcdefghijkl"})
@@ -342,7 +345,7 @@ def test_a_record_that_lies_about_its_cid_is_not_listed(liar, catalogue):
     uri = liar.add_record(TYPE, "one", dataset("one"))
     honest = liar._record(uri)[1]
     liar.answer("com.atproto.repo.getRecord", honest | {"value": dataset("other")})
-    report = follow(Subscription(dids=[DID], collections=[TYPE]), catalogue)
+    report = follow(Subscription(dids=[DID], collections=[TYPE], level="transport"), catalogue)
     assert (report.written, report.refused) == (0, 1)
     [row] = catalogue.rows(DID)
     assert row.note.startswith("not verified: ")
@@ -353,7 +356,7 @@ def test_a_list_without_end_deletes_nothing(liar, catalogue):
     status = "com.atproto.sync.getRepoStatus"
     liar.answer(status, {"did": DID, "active": True, "rev": "3kbcdefghijkl"})
     liar.add_record(TYPE, "one", dataset("one"))
-    said = Subscription(dids=[DID], collections=[TYPE])
+    said = Subscription(dids=[DID], collections=[TYPE], level="transport")
     follow(said, catalogue)
     liar.answer(status, {"did": DID, "active": True, "rev": "3lbcdefghijkl"})
     liar.answer("com.atproto.repo.listRecords", {"records": [], "cursor": "x"})
@@ -368,9 +371,9 @@ def test_everybody_a_relay_knows_is_followed(liar, catalogue):
     status = "com.atproto.sync.getRepoStatus"
     liar.answer(status, {"did": DID, "active": True, "rev": "3kbcdefghijkl"})
     liar.add_record(TYPE, "one", dataset("one"))
-    said = Subscription(relay=liar.url, collections=[TYPE])
+    said = Subscription(relay=liar.url, collections=[TYPE], level="transport")
     assert follow(said, catalogue).written == 1
-    blocked = Subscription(relay=liar.url, collections=[TYPE], blocked=[DID])
+    blocked = Subscription(relay=liar.url, collections=[TYPE], level="transport", blocked=[DID])
     follow(blocked, catalogue)
     assert catalogue.accounts() == {DID: "unfollowed"}
     assert other not in catalogue.accounts()
@@ -439,4 +442,4 @@ def test_a_subscription_is_read_from_yaml_or_json(tmp_path, catalogue):
     yaml.write_text("")
     with pytest.raises(ConfigurationError, match="follows nobody"):
         follow(yaml, catalogue)
-    assert Put(FoundRecord(DID, TYPE, "x", "c", {})).record.level == "transport"
+    assert Put(FoundRecord(DID, TYPE, "x", "c", {})).record.level == VerificationLevel.TRANSPORT

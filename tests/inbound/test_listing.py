@@ -18,7 +18,14 @@ from atdata_core.discovery import (
     search,
 )
 from atdata_core.discovery.catalogue import Put
-from atdata_core.errors import IntegrityError, NotFoundError, ServiceError, UnreachableError
+from atdata_core.errors import (
+    IntegrityError,
+    NotFoundError,
+    ServiceError,
+    UnreachableError,
+    VerificationError,
+)
+from atdata_core.verification import VerificationLevel
 from tests.support.liar import DID
 from tests.support.samples import Item, Other, items
 
@@ -143,18 +150,22 @@ def test_a_relay_in_the_users_own_network_isnt_asked(liar):
 
 def test_a_record_is_fetched_with_its_cid_checked(liar):
     uri = liar.add_record(TYPE, "one", {"name": "one"})
-    found = fetch_record(uri, rev="r")
+    found = fetch_record(uri, rev="r", level=VerificationLevel.TRANSPORT)
     assert (found.uri, found.value, found.level, found.rev) == (
         uri,
         {"name": "one"},
-        "transport",
+        VerificationLevel.TRANSPORT,
         "r",
     )
     with pytest.raises(NotFoundError):
-        fetch_record(uri + "x")
+        fetch_record(uri + "x", level=VerificationLevel.TRANSPORT)
     lie = {"uri": uri, "cid": found.cid, "value": {"name": "two"}}
     liar.answer("com.atproto.repo.getRecord", lie)
     with pytest.raises(IntegrityError, match="content is not that of its CID"):
+        fetch_record(uri, level=VerificationLevel.TRANSPORT)
+    assert fetch_record(uri).level == VerificationLevel.SIGNED
+    liar.answer("com.atproto.sync.getRecord", b"no proof")
+    with pytest.raises(VerificationError):
         fetch_record(uri)
 
 
@@ -243,7 +254,12 @@ def test_datasets_are_found_on_a_real_pds(services, make_account):
             [record] = search(list_repo_datasets(who).records, schema=Item, tag="red")
             assert record.uri == entry.uri
             assert record.cid == entry.record_cid
-        assert fetch_record(entry.uri) == record
+        fetched = fetch_record(entry.uri)
+        assert (fetched.cid, fetched.value) == (record.cid, record.value)
+        assert (fetched.level, fetched.rev) == (
+            VerificationLevel.SIGNED,
+            repo_state(client.did).rev,
+        )
         state = repo_state(client.did)
         assert (state.status, len(state.rev)) == ("active", 13)
     assert np.array_equal(record.entry().rows, 3)
