@@ -5,6 +5,7 @@ load with nothing running and nothing set.
 """
 
 from abc import abstractmethod
+from collections.abc import Iterable
 from typing import Any, Literal
 
 import dagster as dg
@@ -24,6 +25,7 @@ from atdata_core.errors import ConfigurationError
 from atdata_dagster.names import Layer
 
 _SECRET: dict[str, Any] = {"dagster__is_secret": True}
+_MASK = "********"
 _DEVNET = (
     "Set it to your own server, or start local ones: python -m atdata_dagster.devnet up; "
     'eval "$(python -m atdata_dagster.devnet env)"'
@@ -52,6 +54,16 @@ class LayerResource(dg.ConfigurableResource[Any]):
         """
 
     _index: AbstractIndex | None = PrivateAttr(default=None)
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """The fields with their values, but for secrets."""
+        for name, value in super().__repr_args__():
+            yield name, _MASK if value is not None and self._is_secret(name) else value
+
+    def _is_secret(self, name: str | None) -> bool:
+        field = type(self).model_fields.get(name or "")
+        extra = field.json_schema_extra if field is not None else None
+        return isinstance(extra, dict) and bool(extra.get("dagster__is_secret"))
 
     def get_index(self) -> AbstractIndex:
         """The layer's index, with its store: one a process, closed when the run ends.

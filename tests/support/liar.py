@@ -85,6 +85,10 @@ class Liar:
         """From now on, `path` is answered so; `body` is JSON, bytes, or a function of the query."""
         self._answers[path] = (status, body, dict(headers))
 
+    def forget(self, path):
+        """From now on, `path` is answered honestly again."""
+        self._answers.pop(path, None)
+
     def add_record(self, collection, rkey, value):
         """Keeps a record; its address."""
         uri = f"at://{DID}/{collection}/{rkey}"
