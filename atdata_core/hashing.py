@@ -14,19 +14,21 @@ class BackgroundHash:
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
         self._first: bytes | None = None
-        self._queue: queue.Queue[bytes | None] = queue.Queue(_AHEAD)
         self._thread: threading.Thread | None = None
+        self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._ahead = 0
 
     def update(self, data: bytes) -> None:
-        """Adds bytes; waits if too many are waiting."""
+        """Adds bytes; waits while too many are waiting."""
         if self._thread is None and self._first is None:
             self._first = data  # a thread only pays for more than that
             return
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="atdata-hash", daemon=True)
             self._thread.start()
-            self._queue.put(self._first)
-        self._queue.put(data)
+            self._add(self._first or b"")
+        self._add(data)
 
     def digest(self) -> bytes:
         """The digest of all bytes, 32 bytes."""
@@ -39,13 +41,21 @@ class BackgroundHash:
     def close(self) -> None:
         """Ends the thread, after what was added."""
         if self._thread is not None:
-            self._queue.put(None)
+            self._waiting.put(None)
             self._thread.join()
             self._thread = None
 
+    def _add(self, data: bytes) -> None:
+        self._ahead += len(data)
+        self._waiting.put(data)
+        while self._ahead > _AHEAD:
+            self._ahead -= self._done.get()
+
     def _run(self) -> None:
-        while (data := self._queue.get()) is not None:
+        while (data := self._waiting.get()) is not None:
             self._hash.update(data)
+            self._done.put(len(data))
 
 
-_AHEAD = 4
+_AHEAD = 8 << 20
+"""Bytes that may wait: enough that neither thread waits for the other to be woken."""

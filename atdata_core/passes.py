@@ -163,7 +163,7 @@ def _in_order(
         for start in range(0, len(rows), _STRETCH):
             some = rows[start : start + _STRETCH]
             made, problem = _made(form(block, some))
-            yield cursor.follow(made, [block.first + row + 1 for row in some], emitted=0)
+            yield cursor.follow(made, _ends(block, some), emitted=0)
             cursor.settle()
             if problem is not None:
                 raise problem
@@ -188,7 +188,7 @@ def _mixed(
         made, problem = _made(form(block, rows))
         given = mixer.exchange(made)
         # What found room gave nothing in exchange.
-        ends = [block.first + row + 1 for row in rows[len(made) - len(given) : len(made)]]
+        ends = _ends(block, rows[len(made) - len(given) : len(made)])
         if given:
             yield _handed(cursor, given, ends, late)
             cursor.settle()
@@ -205,6 +205,12 @@ def _mixed(
 def _handed(cursor: Cursor, items: list[Any], ends: Sequence[int] | None, late: bool) -> Stretch:
     handed = cursor.follow(items, ends, emitted=1)
     return map(_present, handed) if late else handed
+
+
+def _ends(block: AnyBlock, rows: range) -> range:
+    """For some rows of a block, how many samples of the shard were read after each."""
+    more = block.first + 1
+    return range(rows.start + more, rows.stop + more, rows.step)
 
 
 def _made(items: Iterator[Any]) -> tuple[list[Any], Exception | None]:

@@ -35,8 +35,9 @@ DEFAULT_MAX_SAMPLES = 100_000
 """Samples a shard by default, at most."""
 
 _CHUNK = 1 << 20
-_PIECE = 256 << 10
-_MAX_KEY = 100 - len(EXTENSION)
+_PIECE = 512 << 10
+_LARGE = 64 << 10
+"""Bytes of a body from which on it is written by itself, without a copy more."""
 _PADDING = [bytes(size) for size in range(BLOCK)]
 _SPOOL = 64 << 20
 
@@ -84,13 +85,21 @@ class ShardWriter:
         Raises:
             ShardError: The key or the body is too large for a tar.
         """
-        if len(key) > _MAX_KEY or not key.isascii():
-            make_header(key + EXTENSION, len(body))  # raises, or finds it short enough
-        self._names.append(key + EXTENSION)
-        self._bodies.append(body)
-        self._pending += len(body)
+        name = key + EXTENSION
+        length = len(body)
+        if len(name) > 100 or not name.isascii():
+            make_header(name, length)  # raises, or finds it short enough
         self.rows += 1
-        self.size += member_bytes(len(body))
+        taken = BLOCK + length + -length % BLOCK
+        self.size += taken
+        if length >= _LARGE:
+            self._flush()
+            for part in (make_header(name, length), body, _PADDING[-length % BLOCK]):
+                self._put(part)
+            return
+        self._names.append(name)
+        self._bodies.append(body)
+        self._pending += taken
         if self._pending >= _PIECE:
             self._flush()
 
@@ -105,7 +114,7 @@ class ShardWriter:
         self._hash.close()
 
     def _flush(self, end: bytes = b"") -> None:
-        headers = make_headers(self._names, [len(body) for body in self._bodies])
+        headers = make_headers(self._names, list(map(len, self._bodies)))
         parts: list[Any] = []
         for place, body in enumerate(self._bodies):
             parts += (
@@ -114,7 +123,9 @@ class ShardWriter:
                 _PADDING[-len(body) % BLOCK],
             )
         self._names, self._bodies, self._pending = [], [], 0
-        data = b"".join((*parts, end))
+        self._put(b"".join((*parts, end)))
+
+    def _put(self, data: bytes) -> None:
         self._hash.update(data)
         # A raw file takes what fits (on a full disk, or past 2 GiB), and fails with the next write.
         rest = memoryview(data)
@@ -178,21 +189,23 @@ def write_shards(
     iterator = iter(samples)
     numbers = itertools.count()
     pending: tuple[str, bytes] | None = None
+    pack_one: Callable[[Any], bytes] | None = None
     index = 0
     exhausted = False
 
     def packed(rows: int) -> tuple[str, bytes] | None:
         """The next sample, after so many of this shard."""
-        nonlocal sample_type
+        nonlocal sample_type, pack_one
         sample: Any = next(iterator, _NONE)
         if sample is _NONE:
             return None
-        key = _key(next(numbers))
-        if sample_type is None:
-            sample_type = type(sample)
+        key = f"{next(numbers):09d}"
+        if pack_one is None:
+            sample_type = sample_type or type(sample)
+            pack_one = packer_of(sample_type).pack
         try:
             if type(sample) is sample_type:
-                body = packer_of(sample_type).pack(sample)
+                body = pack_one(sample)
                 if len(body) < max_bytes - 2 * len(END):
                     return key, body
         except SampleError:
@@ -202,7 +215,7 @@ def write_shards(
             raise SampleError(
                 "sample has another type than the dataset",
                 where=label,
-                expected=sample_type.__name__,
+                expected=str(getattr(sample_type, "__name__", sample_type)),
                 got=type(sample).__name__,
             )
         body = pack(sample, label)
@@ -217,7 +230,8 @@ def write_shards(
                 if pending is None:
                     exhausted = True
                     break
-                size = writer.size + member_bytes(len(pending[1])) + len(END)
+                length = len(pending[1])
+                size = writer.size + BLOCK + length + -length % BLOCK + len(END)
                 if writer.rows and (writer.rows >= max_samples or size > max_bytes):
                     break
                 writer.add(*pending)

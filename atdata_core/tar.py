@@ -73,15 +73,15 @@ def make_headers(names: Sequence[str], sizes: Sequence[int]) -> memoryview:
     Raises:
         ShardError: A name or a size has no place in a header.
     """
-    encoded = [name.encode() for name in names]
-    width = len(encoded[0]) if encoded else 0
-    if len(names) < _FEW or {len(name) for name in encoded} != {width} or not 0 < width <= 100:
-        plain = map(make_header, names, sizes)
-        return memoryview(b"".join(plain))
+    together = "".join(names).encode()
+    width = len(names[0]) if names else 0
+    alike = len(together) == width * len(names) and set(map(len, names)) == {width}
+    if len(names) < _FEW or not alike or not 0 < width <= 100:
+        return memoryview(b"".join(map(make_header, names, sizes)))
     if max(sizes) >= 8**11:
         raise _too_large(max(sizes))
     rows = np.tile(_TEMPLATE, (len(names), 1))
-    stems = np.frombuffer(b"".join(encoded), np.uint8).reshape(len(names), width)
+    stems = np.frombuffer(together, np.uint8).reshape(len(names), width)
     digits = _octal(np.array(sizes), 11)
     sums = _FIXED_SUM + stems.sum(1, np.int64) + digits.sum(1, np.int64)
     rows[:, :width] = stems
@@ -91,8 +91,8 @@ def make_headers(names: Sequence[str], sizes: Sequence[int]) -> memoryview:
 
 
 def _octal(numbers: Any, width: int) -> Any:
-    powers = 8 ** np.arange(width - 1, -1, -1)
-    return (numbers[:, None] // powers % 8 + 48).astype(np.uint8)
+    shifts = np.arange(3 * width - 3, -1, -3)
+    return (48 + (numbers[:, None] >> shifts & 7)).astype(np.uint8)
 
 
 def make_header(name: str, size: int) -> bytes:
