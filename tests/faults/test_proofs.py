@@ -574,3 +574,34 @@ def test_accounts_to_trust_are_told_by_did(liar, uri, monkeypatch):
     monkeypatch.setenv("ATDATA_TRUSTED_DIDS", HANDLE)
     with pytest.raises(InvalidUriError):
         atdata.load_dataset(uri, Item)
+
+
+# --- a directory that doesn't answer
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, None])
+def test_a_directory_that_is_down_is_done_without_for_a_day(liar, uri, status, monkeypatch, caplog):
+    from atdata_core.atproto import identity
+
+    assert atdata.load_dataset(uri, Item)
+    identity._resolve_did.cache_clear()
+    if status is None:
+        liar.answer(DID, b"", headers={"Content-Length": "7"})
+    else:
+        liar.answer(DID, {"message": "busy"}, status)
+    assert atdata.load_dataset(uri, Item).verification.level is VerificationLevel.BYTES
+    assert "using what was known" in caplog.text
+    monkeypatch.setattr(identity, "_USABLE_S", -1)
+    with pytest.raises(ServiceError):
+        atdata.load_dataset(uri, Item)
+
+
+@pytest.mark.parametrize(("status", "body"), [(404, {}), (410, {}), (400, {}), (200, {"id": "x"})])
+def test_a_directory_that_says_something_else_is_believed(liar, uri, status, body):
+    from atdata_core.atproto import identity
+
+    assert atdata.load_dataset(uri, Item)
+    identity._resolve_did.cache_clear()
+    liar.answer(DID, body, status)
+    with pytest.raises((NotFoundError, ServiceError)):
+        atdata.load_dataset(uri, Item)
