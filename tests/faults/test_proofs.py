@@ -463,6 +463,13 @@ def test_an_entry_that_was_listed_has_to_be_still_the_same(liar, uri, data):
         index.open_dataset(entry)
 
 
+@pytest.mark.parametrize("verify", ["transport", "bytes"])
+def test_a_record_under_the_address_of_another_type_is_refused(liar, uri, verify):
+    moved = liar.add_record("com.example.other", "d", liar.records[uri])
+    with pytest.raises(InvalidRecordError, match="than its address says"):
+        atdata.load_dataset(moved, Item, verify=verify)
+
+
 def test_the_public_namespace_is_proven_as_well(liar, data):
     uri = publish(liar, data, names=names_of("science.alt.dataset"))
     assert atdata.load_dataset(uri, Item).verification.level is VerificationLevel.BYTES
