@@ -142,6 +142,14 @@ def _read(
     else:
         record = client.get_record(target.uri)
         fact = f"the server of {AtUri.parse(record.uri).authority} gave the record {record.cid}"
+    collection = AtUri.parse(record.uri).collection
+    if record.get("$type") != collection:
+        raise InvalidRecordError(
+            "record is of another type than its address says",
+            where=record.uri,
+            expected=collection,
+            got=repr(record.get("$type"))[:120],
+        )
     if target.cid not in (None, record.cid):
         raise _changed(
             "record was changed since it was linked to", record.uri, str(target.cid), record.cid

@@ -14,8 +14,10 @@ from atdata_core.atmosphere import (
     AtmosphereClient,
     AtmosphereIndex,
     AttestationPublisher,
+    DatasetPublisher,
     LabelPublisher,
     PDSBlobStore,
+    SchemaPublisher,
 )
 from atdata_core.atproto import identity
 from atdata_core.atproto.plc import fetch_log, verify_log
@@ -27,7 +29,7 @@ from atdata_core.verification import VerificationLevel
 from tests.support import web
 from tests.support.plc import operation, signed
 from tests.support.repo import Key
-from tests.support.samples import Item, items
+from tests.support.samples import Item, items, shard_file
 
 NOTE = "com.example.note"
 
@@ -121,6 +123,18 @@ def test_evidence_of_a_real_dataset_is_checked_without_a_server(published, tmp_p
     assert found.key_period.until is None
     assert any("2 of 2 shards" in fact for fact in found.facts)
     identity._resolve_did.cache_clear()
+
+
+def test_evidence_of_a_dataset_with_very_many_shards_holds_their_list(client, tmp_path):
+    paths = [shard_file(tmp_path / f"{n}.tar", items(1, n)) for n in range(40)]
+    schema = str(SchemaPublisher(client).publish(Item))
+    publisher = DatasetPublisher(client, max_record_bytes=2_000)
+    uri = publisher.publish_with_blobs([p.read_bytes() for p in paths], schema, name="many")
+    data = evidence(uri)
+    assert "manifest" in json.loads(data)
+    found = verify_evidence(data, paths)
+    assert found.shards == len(found.entry.shards) == 40
+    assert atdata.load_dataset(str(uri), Item).verification.level is VerificationLevel.BYTES
 
 
 @pytest.fixture

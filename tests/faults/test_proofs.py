@@ -463,6 +463,13 @@ def test_an_entry_that_was_listed_has_to_be_still_the_same(liar, uri, data):
         index.open_dataset(entry)
 
 
+@pytest.mark.parametrize("verify", ["transport", "bytes"])
+def test_a_record_under_the_address_of_another_type_is_refused(liar, uri, verify):
+    moved = liar.add_record("com.example.other", "d", liar.records[uri])
+    with pytest.raises(InvalidRecordError, match="than its address says"):
+        atdata.load_dataset(moved, Item, verify=verify)
+
+
 def test_the_public_namespace_is_proven_as_well(liar, data):
     uri = publish(liar, data, names=names_of("science.alt.dataset"))
     assert atdata.load_dataset(uri, Item).verification.level is VerificationLevel.BYTES
@@ -573,4 +580,35 @@ def test_accounts_to_trust_are_told_by_did(liar, uri, monkeypatch):
         atdata.load_dataset(uri, Item, trusted=[HANDLE])
     monkeypatch.setenv("ATDATA_TRUSTED_DIDS", HANDLE)
     with pytest.raises(InvalidUriError):
+        atdata.load_dataset(uri, Item)
+
+
+# --- a directory that doesn't answer
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, None])
+def test_a_directory_that_is_down_is_done_without_for_a_day(liar, uri, status, monkeypatch, caplog):
+    from atdata_core.atproto import identity
+
+    assert atdata.load_dataset(uri, Item)
+    identity._resolve_did.cache_clear()
+    if status is None:
+        liar.answer(DID, b"", headers={"Content-Length": "7"})
+    else:
+        liar.answer(DID, {"message": "busy"}, status)
+    assert atdata.load_dataset(uri, Item).verification.level is VerificationLevel.BYTES
+    assert "going on with what it said" in caplog.text
+    monkeypatch.setattr(identity, "_STALE_S", -1)
+    with pytest.raises(ServiceError):
+        atdata.load_dataset(uri, Item)
+
+
+@pytest.mark.parametrize(("status", "body"), [(404, {}), (410, {}), (400, {}), (200, {"id": "x"})])
+def test_a_directory_that_says_something_else_is_believed(liar, uri, status, body):
+    from atdata_core.atproto import identity
+
+    assert atdata.load_dataset(uri, Item)
+    identity._resolve_did.cache_clear()
+    liar.answer(DID, body, status)
+    with pytest.raises((NotFoundError, ServiceError)):
         atdata.load_dataset(uri, Item)

@@ -90,7 +90,7 @@ ROWS = {
         (
             "a directory that is busy or out of order",
             "what it said within a day is taken, with a warning",
-            [f"{HOSTS}::test_a_directory_that_is_out_of_order_is_believed_for_a_day"],
+            [f"{F}/test_proofs.py::test_a_directory_that_is_down_is_done_without_for_a_day"],
         ),
         (
             "a DID document of another DID, or none",

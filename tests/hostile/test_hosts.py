@@ -1,13 +1,11 @@
 """Accounts that move, and directories that are out of order."""
 
-import logging
-
 import pytest
 
 from atdata_core import BlobSource
 from atdata_core.atmosphere import AtmosphereClient
 from atdata_core.atproto import identity
-from atdata_core.errors import NotFoundError, RateLimitedError, ServiceError, VerificationError
+from atdata_core.errors import NotFoundError, ServiceError, VerificationError
 from tests.support.liar import DID, Liar
 
 NOTE = "com.example.note"
@@ -45,22 +43,6 @@ def test_an_account_that_has_not_moved_is_asked_once(liar):
         AtmosphereClient().get_record(uri)
     assert len(liar.asked("com.atproto.repo.getRecord")) == 1
     assert len(liar.asked(DID)) == 2
-
-
-@pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_directory_that_is_out_of_order_is_believed_for_a_day(liar, monkeypatch, caplog, status):
-    uri = liar.add_record(NOTE, "a", {"$type": NOTE, "text": "hello"})
-    client = AtmosphereClient()
-    assert client.get_record(uri)["text"] == "hello"
-    liar.answer(DID, {"message": "busy"}, status)
-    identity._resolve_did.cache_clear()
-    with caplog.at_level(logging.WARNING):
-        assert client.get_record(uri)["text"] == "hello"
-    assert "going on with what it said" in caplog.text
-    monkeypatch.setattr(identity, "_STALE_S", 0)
-    identity._resolve_did.cache_clear()
-    with pytest.raises(RateLimitedError if status == 429 else ServiceError):
-        client.get_record(uri)
 
 
 @pytest.mark.parametrize("status", [404, 410])
