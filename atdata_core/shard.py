@@ -18,6 +18,7 @@ from typing import IO, Any, TypeVar, cast
 from atdata_core.blocks import read_blocks
 from atdata_core.cid import cid_to_digest, digest_to_cid
 from atdata_core.errors import IntegrityError, SampleError, TooLargeError
+from atdata_core.files import file_number
 from atdata_core.hashing import BackgroundHash
 from atdata_core.members import EXTENSION, Members
 from atdata_core.packing import packer_of
@@ -286,13 +287,22 @@ def inspect_shard(stream: IO[bytes], url: str) -> Shard:
 
 
 def verified(stream: IO[bytes], cid: str, where: str, size: int | None = None) -> IO[bytes]:
-    """The same bytes, once all of them were read and hash to `cid`; closes `stream`.
+    """The same bytes, once all of them were read and hash to `cid`; `stream` is its own to close.
 
-    They wait in memory up to 64 MiB, beyond that in a temporary file.
+    A file of this machine is read twice, where it lies. Others wait in memory up to 64 MiB, beyond
+    that in a temporary file.
 
     Raises:
         IntegrityError: They hash to something else, or are more or fewer than `size`.
     """
+    if file_number(stream) is not None:
+        try:
+            copy_verified(stream, len, cid, where, size)
+            stream.seek(0)
+        except BaseException:
+            stream.close()
+            raise
+        return stream
     spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOL)  # noqa: SIM115
     try:
         with stream:

@@ -3,7 +3,9 @@
 ``python -m benchmarks.figures NAME FOLDER`` measures one; the folder is kept between rounds.
 """
 
+import base64
 import contextlib
+import hashlib
 import itertools
 import json
 import sys
@@ -15,12 +17,16 @@ from pathlib import Path
 import numpy as np
 
 from atdata_core import Dataset
+from atdata_core.atproto.proof import verify_proof
+from atdata_core.cid import digest_to_cid
 from atdata_core.indexes.files import FileIndex
-from atdata_core.shard import write_shards
+from atdata_core.shard import copy_verified, write_shards
+from benchmarks.environments import ROOT
 from benchmarks.peers.ours import Bytes
 from benchmarks.workloads import BATCH
 
 _LARGE = 2000
+_PROOFS = 200
 _NAME = "images"
 
 
@@ -95,6 +101,43 @@ def reader_mb(folder: Path) -> float:
             assert batch.image.shape[1:] == (224, 224, 3)
 
     return above_resting(read)
+
+
+def proof_ms(_folder: Path) -> float:
+    proof = json.loads((ROOT / "tests" / "data" / "real_proof.json").read_text("utf-8"))
+    car = base64.b64decode(proof["car"])
+    verify_proof(car, proof["did_document"], proof["uri"])  # what it loads is loaded
+    started = time.perf_counter()
+    for _ in range(_PROOFS):
+        verify_proof(car, proof["did_document"], proof["uri"])
+    return 1000 * (time.perf_counter() - started) / _PROOFS
+
+
+def hash_gb_s(folder: Path) -> float:
+    [path] = _large(folder).glob("*.tar")
+    digest = hashlib.sha256(path.read_bytes()).digest()
+    started = time.perf_counter()
+    with path.open("rb") as stream:
+        copy_verified(stream, lambda _piece: None, digest_to_cid(digest), str(path))
+    return path.stat().st_size / 1e9 / (time.perf_counter() - started)
+
+
+def verified_share(folder: Path) -> float:
+    """What reading through an index costs more than reading the files, in parts of the former."""
+    index = FileIndex(folder / "index")
+    if not any(entry.name == _NAME for entry in index.list_datasets()):
+        index.write_samples(_images(_LARGE), name=_NAME, sample_type=Bytes)
+    listed = index.open_dataset(_NAME, Bytes)
+    bare = Dataset[Bytes](listed.list_shards())
+
+    def seconds(dataset: Dataset[Bytes]) -> float:
+        started = time.perf_counter()
+        for batch in dataset.ordered(BATCH):
+            assert batch.image.ndim == 4
+        return time.perf_counter() - started
+
+    seconds(bare)
+    return 100 * (1 - seconds(bare) / seconds(listed))
 
 
 def writer_mb(folder: Path) -> float:
