@@ -246,7 +246,7 @@ def _with_attestations(
                 continue
             if attestation is not None:
                 found.append(did)
-                fact = f"{did} attests it: {attestation.method}, {attestation.created_at}"
+                fact = f"{did} attests it: {attestation.method!r}, {attestation.created_at}"
             else:
                 fact = f"{did} doesn't attest it"
         verification = _with_fact(verification, fact)

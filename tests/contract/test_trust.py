@@ -213,10 +213,10 @@ def test_evidence_outlives_the_key_that_signed_it(services, own_key, tmp_path):
 
 def _prove_by(document, did, uri):
     """A record by the key of an old document."""
-    from atdata_core.atproto.proof import _prove
+    from atdata_core.atproto.proof import _fetch
     from atdata_core.atproto.uri import AtUri
 
-    return _prove(identity._identity(did, document), AtUri.parse(uri))
+    return _fetch(identity._identity(did, document), AtUri.parse(uri)).record()
 
 
 def test_histories_made_by_hand_are_taken_by_the_directory(services):

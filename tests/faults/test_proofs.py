@@ -260,6 +260,29 @@ def test_a_server_that_goes_back_is_noticed(liar, uri, data):
     assert DatasetLoader(client).to_dataset(uri).entry.description is None
 
 
+def test_a_server_can_t_hide_what_is_new_by_going_back(liar, uri, data):
+    """An old state proves, signed and all, that a newer record isn't there."""
+    client = AtmosphereClient(revs=RevStore())
+    before = liar.repo().car()
+    newer = publish(liar, data, rkey="newer", name="newer")
+    assert client.prove_record(newer)
+    liar.answer(PROOF, before)
+    with pytest.raises(VerificationError, match="older state"):
+        client.prove_record(newer)
+    with pytest.raises(AbsentError):
+        AtmosphereClient(revs=RevStore()).prove_record(newer)
+
+
+def test_a_proof_of_absence_is_remembered_too(liar, uri):
+    revs = RevStore()
+    before = liar.repo().car()
+    with pytest.raises(AbsentError):
+        AtmosphereClient(revs=revs).prove_record(uri + "x")
+    liar.answer(PROOF, before)
+    with pytest.raises(VerificationError, match="older state"):
+        AtmosphereClient(revs=revs).prove_record(uri)
+
+
 def test_revisions_are_remembered_from_one_run_to_the_next(liar, uri, tmp_path, monkeypatch):
     monkeypatch.setenv("ATDATA_STATE", str(tmp_path))
     old = liar.repo().car()
