@@ -15,6 +15,8 @@ from atdata_core.errors import ConfigurationError, NotFoundError
 from atdata_dagster import (
     DatasetAsset,
     DatasetTranslator,
+    LocalIOManager,
+    LocalResource,
     SampleStream,
     build_dataset_specs,
     build_definitions,
@@ -423,3 +425,22 @@ def test_a_stream_by_hand_takes_dicts_too(services, instance, fresh):
 
     run(build_definitions(assets=[by_hand]), instance, partition="a")
     assert FileIndex().get_dataset(f"{fresh}/a").rows == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*migrate_io_storage")
+def test_what_lies_in_one_folder_is_migrated_to_another_by_dagster_itself(
+    services, instance, fresh, tmp_path
+):
+    plain = make(fresh)
+    split = partitioned(f"{fresh}_split", dg.StaticPartitionsDefinition(["a", "bb"]))
+    defs = build_definitions(plain, split)
+    run(defs, instance, selection=["schema/Step", f"local/{fresh}"])
+    for key in ("a", "bb"):
+        run(defs, instance, selection=[f"local/{fresh}_split"], partition=key)
+    target = LocalIOManager(layer=LocalResource(root=str(tmp_path)))
+    dg.migrate_io_storage(definitions=defs, destination_io_manager=target, instance=instance)
+    names = (fresh, f"{fresh}_split/a", f"{fresh}_split/bb")
+    moved = FileIndex(tmp_path)
+    for name in names:
+        assert moved.get_dataset(name).cid == FileIndex().get_dataset(name).cid
+        assert len(list(moved.open_dataset(name, Step))) == moved.get_dataset(name).rows
