@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from atdata_core import Dataset, DatasetEntry, FileIndex, LocalIndex, S3DataStore, packable
+from atdata_core import Dataset, DatasetEntry, FileIndex, LocalIndex, S3DataStore, Schema, packable
 from atdata_core.cid import dag_cbor_cid
 from atdata_core.errors import ConfigurationError, NotFoundError
 from atdata_dagster import (
@@ -157,6 +157,15 @@ def test_options_of_the_author_reach_each_dataset_of_the_chain(fresh):
         assert spec.group_name == "walks"
         assert (spec.automation_condition is not None) == (layer == "team")
         assert chain.datasets[layer].op.retry_policy.max_retries == 2
+
+
+def test_the_code_version_is_the_sample_type_s(fresh):
+    specs = specs_of(build_definitions(make(fresh, promote=("team",))))
+    cid = Schema.of(Step).cid
+    for key in ("schema/Step", f"local/{fresh}", f"team/{fresh}"):
+        assert specs[key].code_version == cid
+    own = specs_of(build_definitions(make(fresh, code_version="7")))
+    assert own[f"local/{fresh}"].code_version == "7"
 
 
 def test_specs_alone_describe_the_same_graph(fresh):
