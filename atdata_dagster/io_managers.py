@@ -15,10 +15,7 @@ from atdata_core import AbstractIndex, Dataset, DatasetEntry, Schema
 from atdata_core.cid import dag_cbor_cid
 from atdata_core.errors import ConfigurationError, NotFoundError, RateLimitedError
 from atdata_core.indexes import Insertion
-from atdata_dagster.history import (
-    latest_materialization,
-    plain_metadata,
-)
+from atdata_dagster.history import plain_metadata
 from atdata_dagster.metadata import change_metadata, dataset_metadata, schema_metadata
 from atdata_dagster.names import FILES, FROM, AssetName, name_of
 from atdata_dagster.preview import KEPT_ON_PROMOTION, Preview, previews_are_on
@@ -32,7 +29,7 @@ from atdata_dagster.steps import (
     ProgressLog,
     add_metadata,
     ask_again_later,
-    instance_of,
+    last_materialization,
     set_data_version,
 )
 from atdata_dagster.streams import SampleStream, expand_all
@@ -94,7 +91,7 @@ class DatasetIOManager(dg.ConfigurableIOManager):
     ) -> str | None:
         preview = _preview_of(obj)
         insertion, schema = _store(context, index, name.name, obj, preview)
-        before = latest_materialization(instance_of(context), context.asset_key, partition)
+        before = last_materialization(context, context.asset_key, partition)
         seen = preview.metadata(insertion.entry.rows) if preview else {}
         if isinstance(obj, Dataset):
             seen = _upstream_preview(context, insertion.entry, partition)
@@ -230,9 +227,7 @@ def _upstream_preview(
     key = context.definition_metadata.get(FROM)
     if not key or entry.cid is None:
         return {}
-    found = latest_materialization(
-        instance_of(context), dg.AssetKey.from_user_string(str(key)), partition
-    )
+    found = last_materialization(context, dg.AssetKey.from_user_string(str(key)), partition)
     if found is None or plain_metadata(found).get("atdata/cid") != entry.cid:
         return {}
     return {

@@ -8,6 +8,7 @@ import dagster as dg
 
 from atdata_core import Shard
 from atdata_core.errors import RateLimitedError
+from atdata_dagster.history import latest_materialization
 
 MAX_WAIT_S = 3600.0
 """The longest time that a step waits because a server asks for it; beyond, it fails."""
@@ -23,23 +24,36 @@ def set_data_version(context: dg.OutputContext, version: str) -> None:
     Dagster has no public call for it (https://github.com/dagster-io/dagster/issues/15584); the
     step's context has one, and this module is the only one that uses it.
     """
-    context.step_context.set_data_version(context.asset_key, dg.DataVersion(version))
+    step = _step_of(context)
+    if step is not None:
+        step.set_data_version(context.asset_key, dg.DataVersion(version))
 
 
-def instance_of(context: dg.OutputContext) -> dg.DagsterInstance:
-    """The Dagster instance that the step runs in."""
-    instance: dg.DagsterInstance = context.step_context.instance
-    return instance
+def last_materialization(
+    context: dg.OutputContext, key: dg.AssetKey, partition: str | None
+) -> dg.AssetMaterialization | None:
+    """What Dagster remembers of an asset, or of one of its partitions; None outside of a step."""
+    step = _step_of(context)
+    return None if step is None else latest_materialization(step.instance, key, partition)
+
+
+def _step_of(context: dg.OutputContext) -> Any:
+    """The context of the step; None where there is none, as in ``dg.migrate_io_storage``."""
+    try:
+        return context.step_context
+    except dg.DagsterInvariantViolationError:
+        return None
 
 
 def add_metadata(
     context: dg.OutputContext, metadata: Mapping[str, Any], partition: str | None
 ) -> None:
     """Adds metadata to the materialization of an asset, or of one of its partitions."""
-    if partition is None:
+    step = _step_of(context)
+    if step is not None and partition is not None:
+        step.add_asset_metadata(metadata, context.asset_key, partition)
+    elif partition is None:
         context.add_output_metadata(dict(metadata))
-    else:
-        context.step_context.add_asset_metadata(metadata, context.asset_key, partition)
 
 
 def ask_again_later(error: RateLimitedError) -> Exception:

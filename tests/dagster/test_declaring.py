@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from atdata_core import Dataset, DatasetEntry, FileIndex, LocalIndex, S3DataStore, packable
+from atdata_core import Dataset, DatasetEntry, FileIndex, LocalIndex, S3DataStore, Schema, packable
 from atdata_core.cid import dag_cbor_cid
 from atdata_core.errors import ConfigurationError, NotFoundError
 from atdata_dagster import (
     DatasetAsset,
     DatasetTranslator,
+    LocalIOManager,
+    LocalResource,
     SampleStream,
     build_dataset_specs,
     build_definitions,
@@ -155,6 +157,15 @@ def test_options_of_the_author_reach_each_dataset_of_the_chain(fresh):
         assert spec.group_name == "walks"
         assert (spec.automation_condition is not None) == (layer == "team")
         assert chain.datasets[layer].op.retry_policy.max_retries == 2
+
+
+def test_the_code_version_is_the_sample_type_s(fresh):
+    specs = specs_of(build_definitions(make(fresh, promote=("team",))))
+    cid = Schema.of(Step).cid
+    for key in ("schema/Step", f"local/{fresh}", f"team/{fresh}"):
+        assert specs[key].code_version == cid
+    own = specs_of(build_definitions(make(fresh, code_version="7")))
+    assert own[f"local/{fresh}"].code_version == "7"
 
 
 def test_specs_alone_describe_the_same_graph(fresh):
@@ -423,3 +434,22 @@ def test_a_stream_by_hand_takes_dicts_too(services, instance, fresh):
 
     run(build_definitions(assets=[by_hand]), instance, partition="a")
     assert FileIndex().get_dataset(f"{fresh}/a").rows == 2
+
+
+@pytest.mark.filterwarnings("ignore:.*migrate_io_storage")
+def test_what_lies_in_one_folder_is_migrated_to_another_by_dagster_itself(
+    services, instance, fresh, tmp_path
+):
+    plain = make(fresh)
+    split = partitioned(f"{fresh}_split", dg.StaticPartitionsDefinition(["a", "bb"]))
+    defs = build_definitions(plain, split)
+    run(defs, instance, selection=["schema/Step", f"local/{fresh}"])
+    for key in ("a", "bb"):
+        run(defs, instance, selection=[f"local/{fresh}_split"], partition=key)
+    target = LocalIOManager(layer=LocalResource(root=str(tmp_path)))
+    dg.migrate_io_storage(definitions=defs, destination_io_manager=target, instance=instance)
+    names = (fresh, f"{fresh}_split/a", f"{fresh}_split/bb")
+    moved = FileIndex(tmp_path)
+    for name in names:
+        assert moved.get_dataset(name).cid == FileIndex().get_dataset(name).cid
+        assert len(list(moved.open_dataset(name, Step))) == moved.get_dataset(name).rows
