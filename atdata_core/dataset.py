@@ -283,18 +283,15 @@ class Dataset(Interchange[T]):
         """
         if isinstance(index, slice):
             return self.select(range(*index.indices(self._rows.total())))
-        self._check_numbered()
         sample = self._rows.sample(index)
         return cast("T", next(self._operated([sample])) if self._operations else sample)
 
     def select(self, indices: Sequence[int]) -> list[T]:
         """Some samples by their numbers, in this order; errors as in ``dataset[i]``."""
-        self._check_numbered()
         return list(self._operated(self._rows.samples(indices)))
 
     def get(self, key: str) -> T:
         """The sample of a key (its member's name in the tar); raises `NotFoundError`."""
-        self._check_numbered()
         return next(self._operated([self._rows.find(key)]))
 
     # --- other datasets upon it
@@ -380,16 +377,14 @@ class Dataset(Interchange[T]):
         filters = any(operation.kind == "filter" for operation in self._operations)
         return filters or self._by_worker
 
-    def _check_numbered(self) -> None:
+    @functools.cached_property
+    def _rows(self) -> Rows:
         if self._filtered() or not self._share.whole:
             raise ConfigurationError(
                 "samples have no numbers or keys behind a filter or in a share",
                 where=repr(self),
                 remedy="Select first, filter then; or iterate",
             )
-
-    @functools.cached_property
-    def _rows(self) -> Rows:
         told = {s.url: s.rows for s in self._shards or self._told() if s.rows is not None}
         return Rows(self.source, self.stored_type, told)
 

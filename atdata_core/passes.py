@@ -19,6 +19,7 @@ from atdata_core.errors import AtdataError, ConfigurationError
 from atdata_core.mixing import Mixer
 from atdata_core.operations import applied
 from atdata_core.plan import Cursor, Plan
+from atdata_core.readahead import opened
 from atdata_core.sample import PackableSample
 from atdata_core.shares import Share
 
@@ -241,14 +242,14 @@ def _blocks(
 ) -> Iterator[AnyBlock]:
     """The blocks from where the cursor stands; the rows of each shard that ends go to `ended`."""
     skip = cursor.row
-    for url in urls[len(cursor.rows) :]:
-        seen = skip
-        with plan.source.open_shard(url) as stream:
+    with contextlib.closing(opened(plan.source, urls[len(cursor.rows) :])) as shards:
+        for url, stream in shards:
+            seen = skip
             for block in read_blocks(stream, plan.sample_type, url, skip, demand):
                 yield block
                 seen = block.first + len(block)
-        ended.append(seen)
-        skip = 0
+            ended.append(seen)
+            skip = 0
 
 
 def _end(cursor: Cursor, ended: list[int]) -> None:

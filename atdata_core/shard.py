@@ -8,6 +8,7 @@ writes it; whatever else a tar can hold is refused.
 
 import contextlib
 import hashlib
+import io
 import itertools
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -40,7 +41,7 @@ _PIECE = 512 << 10
 _LARGE = 64 << 10
 """Bytes of a body from which on it is written by itself, without a copy more."""
 _PADDING = [bytes(size) for size in range(BLOCK)]
-_SPOOL = 64 << 20
+_SPOOL = 32 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +290,7 @@ def inspect_shard(stream: IO[bytes], url: str) -> Shard:
 def verified(stream: IO[bytes], cid: str, where: str, size: int | None = None) -> IO[bytes]:
     """The same bytes, once all of them were read and hash to `cid`; `stream` is its own to close.
 
-    A file of this machine is read twice, where it lies. Others wait in memory up to 64 MiB, beyond
+    A file of this machine is read twice, where it lies. Others wait in memory up to 32 MiB, beyond
     that in a temporary file.
 
     Raises:
@@ -303,7 +304,7 @@ def verified(stream: IO[bytes], cid: str, where: str, size: int | None = None) -
             stream.close()
             raise
         return stream
-    spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_SPOOL)  # noqa: SIM115
+    spool = _spool(size)
     try:
         with stream:
             copy_verified(stream, spool.write, cid, where, size)
@@ -312,6 +313,17 @@ def verified(stream: IO[bytes], cid: str, where: str, size: int | None = None) -
         raise
     spool.seek(0)
     return spool
+
+
+def _spool(size: int | None) -> IO[bytes]:
+    """Memory for so many bytes, taken at once, which is three times as fast as growing; or more."""
+    if size is None or not 0 < size <= _SPOOL:
+        return tempfile.SpooledTemporaryFile(max_size=_SPOOL)
+    memory = io.BytesIO()
+    memory.seek(size - 1)
+    memory.write(b"\0")
+    memory.seek(0)
+    return memory
 
 
 def copy_verified(
@@ -327,14 +339,15 @@ def copy_verified(
         IntegrityError: It hashes to something else than `cid`, or is longer or shorter than `size`.
             What was written until then is the caller's to throw away.
     """
-    digest = hashlib.sha256()
     total = 0
-    while piece := stream.read(_CHUNK):
-        total += len(piece)
-        if size is not None and total > size:
-            break
-        digest.update(piece)
-        write(piece)
+    with contextlib.closing(BackgroundHash()) as digest:
+        while piece := stream.read(_CHUNK):
+            total += len(piece)
+            if size is not None and total > size:
+                break
+            digest.update(piece)
+            write(piece)
+        found = digest.digest()
     if size is not None and total != size:
         raise IntegrityError(
             "shard has another length than its entry says",
@@ -342,12 +355,12 @@ def copy_verified(
             expected=f"{size:,} bytes",
             got=f"{total:,}" if total < size else "more",
         )
-    if digest.digest() != cid_to_digest(cid):
+    if found != cid_to_digest(cid):
         raise IntegrityError(
             "shard's bytes are not those of its CID",
             where=where,
             expected=cid,
-            got=digest_to_cid(digest.digest()),
+            got=digest_to_cid(found),
             remedy="The copy is damaged or was exchanged: fetch it again, or from another place",
         )
     return total

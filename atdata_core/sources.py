@@ -46,6 +46,9 @@ class BaseSource(ABC):
     verifies = False
     """Whether `open_shard` itself checks the bytes against their CID."""
 
+    remote = False
+    """Whether shards come over the network, and several may be opened at once, in threads."""
+
     @abstractmethod
     def list_shards(self) -> list[str]:
         """The identifiers of the shards, in order."""
@@ -105,6 +108,8 @@ class VerifiedSource(BaseSource):
         self.source = source
         self.known = tuple(known)
         self._by_url = {shard.url: shard for shard in self.known}
+        self.fetches = bool(getattr(source, "remote", False))
+        """Whether `open_shard` fetches a shard as a whole, so that it pays to do it ahead."""
 
     def list_shards(self) -> list[str]:
         """The identifiers of the shards, in order."""

@@ -15,12 +15,15 @@ from atdata_core.fields import Field, fields_of
 from atdata_core.fieldtypes import NDArrayType, Primitive
 from atdata_core.sample import unpack
 
-_HEADS = {
-    **{kind: (size, "bytes") for kind, size in ((0xC4, 1), (0xC5, 2), (0xC6, 4))},
-    **{kind: (size, "str") for kind, size in ((0xD9, 1), (0xDA, 2), (0xDB, 4))},
-}
-_NUMBERS = {
-    0xCB: struct.Struct(">d"),
+Reader = Callable[[memoryview, int], tuple[Any, int]]
+"""Reads the value that begins at a place; it, and where it ends. Anything unusual is an error."""
+
+_NIL, _FLOAT64 = 0xC0, 0xCB
+_BOOLS = {0xC2: False, 0xC3: True}
+_BINARY = {0xC4: 1, 0xC5: 2, 0xC6: 4}
+_STRINGS = {0xD9: 1, 0xDA: 2, 0xDB: 4}
+_DOUBLE = struct.Struct(">d")
+_INTS = {
     0xCC: struct.Struct(">B"),
     0xCD: struct.Struct(">H"),
     0xCE: struct.Struct(">I"),
@@ -51,8 +54,12 @@ class Viewer:
         fields = fields_of(sample_type)
         heads = [msgpack.packb(field.name) for field in fields]
         heads[0] = msgpack.Packer().pack_map_header(len(fields)) + heads[0]
-        self._fields = [(head, len(head), field) for head, field in zip(heads, fields, strict=True)]
+        self._fields = fields
         self._simple = all(isinstance(f.type, (NDArrayType, Primitive)) for f in fields)
+        self._steps = [
+            (head, len(head), _reader(field))
+            for head, field in zip(heads, fields if self._simple else (), strict=False)
+        ]
         self._by_position = takes_positions(sample_type)
 
     def view(self, body: memoryview, where: Callable[[], str]) -> Any:
@@ -68,15 +75,15 @@ class Viewer:
         if self._simple:
             try:
                 values = self._values(body)
-            except (_Unusual, SampleError, ValueError, IndexError, struct.error):
+            except (_Unusual, SampleError, ValueError, LookupError, struct.error):
                 pass
             else:
                 if self._by_position:
                     return self._type(*values)
-                names = (field.name for _, _, field in self._fields)
+                names = (field.name for field in self._fields)
                 return self._type(**dict(zip(names, values, strict=True)))
         sample: Any = unpack(self._type, bytes(body), where())
-        for _, _, field in self._fields:
+        for field in self._fields:
             value = getattr(sample, field.name)
             if isinstance(value, np.ndarray):
                 value.flags.writeable = not body.readonly
@@ -85,52 +92,97 @@ class Viewer:
     def _values(self, body: memoryview) -> list[Any]:
         at = 0
         values = []
-        for head, length, field in self._fields:
-            if body[at : at + length] != head:
+        for head, length, read in self._steps:
+            start = at + length
+            if body[at:start] != head:
                 raise _Unusual
-            at += length
-            value, at = _value(field, body, at)
+            value, at = read(body, start)
             values.append(value)
         if at != len(body):
             raise _Unusual
         return values
 
 
-def _value(field: Field, body: memoryview, at: int) -> tuple[Any, int]:
-    kind = body[at]
-    if kind in _HEADS:
-        size, what = _HEADS[kind]
-        start = at + 1 + size
-        end = start + int.from_bytes(body[at + 1 : start], "big")
-    elif 0xA0 <= kind < 0xC0:
-        what, start = "str", at + 1
-        end = start + kind - 0xA0
-    else:
-        return _scalar(field, kind, body, at)
+def _reader(field: Field) -> Reader:
+    """What reads the values of a field."""
+    read = (
+        _array_reader(field.type) if isinstance(field.type, NDArrayType) else _READERS[_name(field)]
+    )
+    if not field.optional:
+        return read
+
+    def read_optional(body: memoryview, at: int) -> tuple[Any, int]:
+        return (None, at + 1) if body[at] == _NIL else read(body, at)
+
+    return read_optional
+
+
+def _name(field: Field) -> str:
+    return field.type.name if isinstance(field.type, Primitive) else ""
+
+
+def _span(body: memoryview, at: int, size: int) -> tuple[memoryview, int]:
+    """The bytes of a value whose length stands in `size` bytes after its first, and its end."""
+    start = at + 1 + size
+    end = start + int.from_bytes(body[at + 1 : start], "big")
     data = body[start:end]
     if len(data) != end - start:
         raise _Unusual
-    if isinstance(field.type, NDArrayType) and what == "bytes":
-        return _array(field.type, data), end
-    if not isinstance(field.type, Primitive) or field.type.name != what:
+    return data, end
+
+
+def _array_reader(kind: NDArrayType) -> Reader:
+    def read(body: memoryview, at: int) -> tuple[Any, int]:
+        data, end = _span(body, at, _BINARY[body[at]])
+        return _array(kind, data), end
+
+    return read
+
+
+def _read_bytes(body: memoryview, at: int) -> tuple[Any, int]:
+    data, end = _span(body, at, _BINARY[body[at]])
+    return bytes(data), end
+
+
+def _read_text(body: memoryview, at: int) -> tuple[Any, int]:
+    kind = body[at]
+    if 0xA0 <= kind < 0xC0:
+        end = at + 1 + kind - 0xA0
+        data = body[at + 1 : end]
+        if len(data) != kind - 0xA0:
+            raise _Unusual
+    else:
+        data, end = _span(body, at, _STRINGS[kind])
+    return str(data, "utf-8"), end
+
+
+def _read_bool(body: memoryview, at: int) -> tuple[Any, int]:
+    return _BOOLS[body[at]], at + 1
+
+
+def _read_float(body: memoryview, at: int) -> tuple[Any, int]:
+    if body[at] != _FLOAT64:
         raise _Unusual
-    return (str(data, "utf-8") if what == "str" else bytes(data)), end
+    return _DOUBLE.unpack_from(body, at + 1)[0], at + 9
 
 
-def _scalar(field: Field, kind: int, body: memoryview, at: int) -> tuple[Any, int]:
-    if kind == 0xC0 and field.optional:
-        return None, at + 1
-    name = field.type.name if isinstance(field.type, Primitive) else ""
-    if name == "bool" and kind in (0xC2, 0xC3):
-        return kind == 0xC3, at + 1
-    if name == "int" and kind < 0x80:
+def _read_int(body: memoryview, at: int) -> tuple[Any, int]:
+    kind = body[at]
+    if kind < 0x80:
         return kind, at + 1
-    if name == "int" and kind >= 0xE0:
+    if kind >= 0xE0:
         return kind - 256, at + 1
-    if kind not in _NUMBERS or name != ("float" if kind == 0xCB else "int"):
-        raise _Unusual
-    number = _NUMBERS[kind]
+    number = _INTS[kind]
     return number.unpack_from(body, at + 1)[0], at + 1 + number.size
+
+
+_READERS: dict[str, Reader] = {
+    "str": _read_text,
+    "bytes": _read_bytes,
+    "bool": _read_bool,
+    "float": _read_float,
+    "int": _read_int,
+}
 
 
 def _array(kind: NDArrayType, data: memoryview) -> Any:

@@ -32,15 +32,15 @@ def main() -> int:
     given = parser.parse_args()
     rounds = given.rounds or (_QUICK_ROUNDS if given.quick else _ROUNDS)
     saved = report.RESULTS / "quick.json" if given.quick else report.FULL
-    result = report.load(saved) if given.parts and saved.exists() else {}
+    result = report.load(saved) if saved.exists() else {}
     result |= {"machine": _machine(), "rounds": rounds}
     with tempfile.TemporaryDirectory(prefix="atdata-bench-", dir=ROOT) as temporary:
         folder = given.data or Path(temporary)
         for part in given.parts or PARTS:
             print(f"{part} …", file=sys.stderr, flush=True)
             PARTS[part](result, folder, rounds, given.quick)
-    report.RESULTS.mkdir(exist_ok=True)
-    saved.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+            report.RESULTS.mkdir(exist_ok=True)
+            saved.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     print(report.tables(result))
     if not given.quick:
         report.PAGE.write_text(report.page(result), "utf-8")

@@ -14,6 +14,8 @@ class HttpSource(BaseSource):
         urls: Their addresses, in order.
     """
 
+    remote = True
+
     def __init__(self, urls: Sequence[str]) -> None:
         self._urls = list(urls)
 

@@ -71,6 +71,7 @@ class BlobSource(BaseSource):
     """
 
     verifies = True
+    remote = fetches = True
 
     def __init__(self, urls: Sequence[str]) -> None:
         for url in urls:

@@ -180,6 +180,8 @@ class S3Source(BaseSource):
         store: Whose credentials are used; by default those that boto3 finds.
     """
 
+    remote = True
+
     def __init__(self, urls: Sequence[str], store: S3DataStore | None = None) -> None:
         self._urls = list(urls)
         first = self._urls[0] if self._urls else "s3://none/"
