@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from atdata_dagster.assets import DatasetChain, dataset_asset
+    from atdata_dagster.automation import (
+        build_chain_schedule,
+        build_inbound_freshness_checks,
+        promote_on_content_change,
+    )
     from atdata_dagster.definitions import build_definitions
+    from atdata_dagster.inbound import build_inbox_definitions, team_entries_asset
     from atdata_dagster.io_managers import (
         AtmosphereIOManager,
         DatasetIOManager,
@@ -27,10 +33,12 @@ if TYPE_CHECKING:
     from atdata_dagster.names import dataset_key, schema_key
     from atdata_dagster.resources import (
         AtmosphereResource,
+        CatalogueResource,
         LayerResource,
         LocalResource,
         TeamResource,
     )
+    from atdata_dagster.sensors import build_atmosphere_sensor, build_team_index_sensor
     from atdata_dagster.streams import SampleStream
 
 __version__ = "0.1.0"
@@ -38,6 +46,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AtmosphereIOManager": "io_managers",
     "AtmosphereResource": "resources",
+    "CatalogueResource": "resources",
     "DatasetChain": "assets",
     "DatasetIOManager": "io_managers",
     "LayerResource": "resources",
@@ -46,15 +55,23 @@ _HOMES = {
     "SampleStream": "streams",
     "TeamIOManager": "io_managers",
     "TeamResource": "resources",
+    "build_atmosphere_sensor": "sensors",
+    "build_chain_schedule": "automation",
     "build_definitions": "definitions",
+    "build_inbound_freshness_checks": "automation",
+    "build_inbox_definitions": "inbound",
+    "build_team_index_sensor": "sensors",
     "dataset_asset": "assets",
     "dataset_key": "names",
+    "promote_on_content_change": "automation",
     "schema_key": "names",
+    "team_entries_asset": "inbound",
 }
 
 __all__ = [
     "AtmosphereIOManager",
     "AtmosphereResource",
+    "CatalogueResource",
     "DatasetChain",
     "DatasetIOManager",
     "LayerResource",
@@ -63,10 +80,17 @@ __all__ = [
     "SampleStream",
     "TeamIOManager",
     "TeamResource",
+    "build_atmosphere_sensor",
+    "build_chain_schedule",
     "build_definitions",
+    "build_inbound_freshness_checks",
+    "build_inbox_definitions",
+    "build_team_index_sensor",
     "dataset_asset",
     "dataset_key",
+    "promote_on_content_change",
     "schema_key",
+    "team_entries_asset",
 ]
 
 

@@ -1,7 +1,7 @@
 """What changed in a team's index: a stream in Redis, written with each change in one step."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from atdata_core.indexes.hashes import as_text
 
@@ -36,8 +36,8 @@ class TeamChanges:
     Args:
         changes: The changes, oldest first.
         cursor: Where the next call is to go on.
-        gap: Whether changes before these were dropped from the stream unread, or it began anew: then
-            all that the index lists is to be looked at again.
+        gap: Whether changes before these were dropped from the stream unread, or it began anew:
+            then all that the index lists is to be looked at again.
         more: Whether there are more.
     """
 
@@ -66,7 +66,7 @@ def read_changes(redis: "Redis", cursor: str | None, limit: int) -> TeamChanges:
     if gap:
         return TeamChanges((), read_changes(redis, None, limit).cursor, True, False)
     # Without `block`, which would wait for a change that may never come.
-    answer = redis.xread({STREAM: cursor}, count=limit + 1)
+    answer: Any = redis.xread({STREAM: cursor}, count=limit + 1)
     found = answer[0][1] if answer else []
     changes = tuple(_change(fields) for _, fields in found[:limit])
     last = as_text(found[:limit][-1][0]) if changes else cursor

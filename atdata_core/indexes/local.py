@@ -44,9 +44,9 @@ _NAMES = "atdata:names"
 _CONTENTS = "atdata:contents"
 _VERSIONS = "atdata:schemas:"
 
-# KEYS: names, contents, the entry, the stream. ARGV: prefix of entries, name, content CID, id, then the
-# entry's fields and values. A name moves only to an entry that is whole, and the new entry notes
-# the content that the name leaves.
+# KEYS: names, contents, the entry, the stream. ARGV: prefix of entries, name, content CID, id, then
+# the entry's fields and values. A name moves only to an entry that is whole, and the new entry
+# notes the content that the name leaves.
 _PUT_ENTRY = """
 local before = redis.call('HGET', KEYS[1], ARGV[2])
 if redis.call('EXISTS', KEYS[3]) == 0 then
@@ -143,7 +143,7 @@ class LocalIndex(AbstractIndex):
             pipeline = self.redis.pipeline()
             for name, key in found.items():
                 pipeline.hsetnx(_NAMES, name, key)
-                note = {"kind": "dataset", "name": name, "id": key, "cid": ""}
+                note: dict[Any, Any] = {"kind": "dataset", "name": name, "id": key, "cid": ""}
                 pipeline.xadd(STREAM, note, maxlen=10_000, approximate=True)
             for key in schemas:
                 name, _, version = key.removeprefix(_SCHEMA).partition("@")
