@@ -17,6 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from atdata_dagster.assets import build_dataset_specs, dataset_asset
+    from atdata_dagster.automation import (
+        build_chain_schedule,
+        build_inbound_freshness_checks,
+        promote_on_content_change,
+    )
     from atdata_dagster.chain import DatasetChain
     from atdata_dagster.checks import (
         DatasetCheck,
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
     )
     from atdata_dagster.definitions import build_definitions
     from atdata_dagster.external import external_dataset_asset
+    from atdata_dagster.inbound import build_inbox_definitions, team_entries_asset
     from atdata_dagster.io_managers import (
         AtmosphereIOManager,
         DatasetIOManager,
@@ -38,10 +44,12 @@ if TYPE_CHECKING:
     from atdata_dagster.names import dataset_key, schema_key
     from atdata_dagster.resources import (
         AtmosphereResource,
+        CatalogueResource,
         LayerResource,
         LocalResource,
         TeamResource,
     )
+    from atdata_dagster.sensors import build_atmosphere_sensor, build_team_index_sensor
     from atdata_dagster.streams import SampleStream
     from atdata_dagster.translator import DatasetAsset, DatasetTranslator
 
@@ -50,6 +58,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "AtmosphereIOManager": "io_managers",
     "AtmosphereResource": "resources",
+    "CatalogueResource": "resources",
     "DatasetAsset": "translator",
     "DatasetChain": "chain",
     "DatasetCheck": "checks",
@@ -61,10 +70,15 @@ _HOMES = {
     "SampleStream": "streams",
     "TeamIOManager": "io_managers",
     "TeamResource": "resources",
+    "build_atmosphere_sensor": "sensors",
+    "build_chain_schedule": "automation",
     "build_dataset_checks": "checks",
     "build_dataset_specs": "assets",
     "build_definitions": "definitions",
     "build_freshness_checks": "checks",
+    "build_inbound_freshness_checks": "automation",
+    "build_inbox_definitions": "inbound",
+    "build_team_index_sensor": "sensors",
     "check_balance": "checks",
     "check_range": "checks",
     "check_samples": "checks",
@@ -72,12 +86,15 @@ _HOMES = {
     "dataset_asset": "assets",
     "dataset_key": "names",
     "external_dataset_asset": "external",
+    "promote_on_content_change": "automation",
     "schema_key": "names",
+    "team_entries_asset": "inbound",
 }
 
 __all__ = [
     "AtmosphereIOManager",
     "AtmosphereResource",
+    "CatalogueResource",
     "DatasetAsset",
     "DatasetChain",
     "DatasetCheck",
@@ -89,10 +106,15 @@ __all__ = [
     "SampleStream",
     "TeamIOManager",
     "TeamResource",
+    "build_atmosphere_sensor",
+    "build_chain_schedule",
     "build_dataset_checks",
     "build_dataset_specs",
     "build_definitions",
     "build_freshness_checks",
+    "build_inbound_freshness_checks",
+    "build_inbox_definitions",
+    "build_team_index_sensor",
     "check_balance",
     "check_range",
     "check_samples",
@@ -100,7 +122,9 @@ __all__ = [
     "dataset_asset",
     "dataset_key",
     "external_dataset_asset",
+    "promote_on_content_change",
     "schema_key",
+    "team_entries_asset",
 ]
 
 

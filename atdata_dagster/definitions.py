@@ -1,5 +1,6 @@
 """`build_definitions`: chains and resources as one ``Definitions``."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,8 +14,12 @@ from atdata_dagster.resources import AtmosphereResource, LocalResource, TeamReso
 from atdata_dagster.translator import DatasetTranslator
 
 
-def default_resources() -> dict[str, Any]:
-    """An IO manager a layer, each with what the environment says."""
+@functools.cache
+def default_resources() -> Mapping[str, Any]:
+    """An IO manager a layer, each with what the environment says.
+
+    Always the same ones: `dg.Definitions.merge` takes no two resources of one name.
+    """
     return {
         "local": LocalIOManager(layer=LocalResource()),
         "team": TeamIOManager(layer=TeamResource()),

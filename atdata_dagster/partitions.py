@@ -4,6 +4,7 @@ import dagster as dg
 
 from atdata_core.atproto.uri import check_resolvable_did, check_rkey
 from atdata_core.errors import InvalidUriError
+from atdata_dagster.names import escape_partition
 
 _RECORDS = "records"
 _INBOX = "inbox"
@@ -41,3 +42,17 @@ def parse_record_partition(key: str) -> tuple[str, str]:
             "partition stands for no record", expected="<did>/<rkey>", got=repr(key)[:200]
         )
     return check_resolvable_did(did), check_rkey(rkey.replace("%2E", "."))
+
+
+TEAM_ENTRIES = dg.AssetKey(["team_entries"])
+"""The asset key of what the team's index lists, whoever listed it."""
+
+
+def team_entries_partitions() -> dg.DynamicPartitionsDefinition:
+    """The partitions of `TEAM_ENTRIES`: one a dataset."""
+    return dg.DynamicPartitionsDefinition(name="atdata_team_entries")
+
+
+def entry_partition(name: str) -> str:
+    """The partition of a dataset of the team's index."""
+    return escape_partition(name).replace("...", "%2E%2E%2E")

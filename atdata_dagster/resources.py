@@ -21,6 +21,7 @@ from atdata_core import (
     S3DataStore,
 )
 from atdata_core.atmosphere import AtmosphereClient
+from atdata_core.discovery import Catalogue, open_catalogue
 from atdata_core.errors import ConfigurationError
 from atdata_dagster.names import Layer
 
@@ -228,6 +229,28 @@ class AtmosphereResource(LayerResource):
     def uri_of(self, entry: DatasetEntry) -> str:
         """The record's AT URI."""
         return str(entry.uri)
+
+
+class CatalogueResource(dg.ConfigurableResource[Any]):
+    """Where it is kept what others publish."""
+
+    place: str | None = Field(
+        default=None,
+        description="redis://… or the path of a file. Default: the environment variable "
+        "ATDATA_CATALOGUE, else ATDATA_REDIS_URL.",
+        json_schema_extra=_SECRET,
+    )
+    name: str = Field(
+        default="main", description="Which one: a Redis may hold one for each subscription."
+    )
+
+    def open(self) -> Catalogue:
+        """The catalogue; to be closed.
+
+        Raises:
+            ConfigurationError: Nothing says where it is.
+        """
+        return open_catalogue(self.place, self.name)
 
 
 def _setting(variable: str, value: str | None) -> str:
