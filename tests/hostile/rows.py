@@ -9,6 +9,7 @@ PROOF, INDEXES, SECRETS = f"{U}/test_proof.py", f"{C}/test_indexes.py", f"{H}/te
 DOOR, HANDLES, HOSTS = f"{H}/test_door.py", f"{H}/test_handles.py", f"{H}/test_hosts.py"
 RECORDS, SERVICES = f"{H}/test_records.py", f"{F}/test_services.py"
 MANIFESTS, INPUT = f"{C}/test_manifests.py", f"{F}/test_input.py"
+FOLLOWING = "tests/inbound/test_following.py"
 CATALOGUE, LISTING = "tests/inbound/test_catalogue.py", "tests/inbound/test_listing.py"
 
 ROWS = {
@@ -385,6 +386,11 @@ ROWS = {
             ],
         ),
         (
+            "a server that hides what is new by proving an older state",
+            "refused: a newer revision was seen",
+            [f"{F}/test_proofs.py::test_a_server_can_t_hide_what_is_new_by_going_back"],
+        ),
+        (
             "a schema's record that was changed after datasets used it",
             "opened if it describes the same type, else refused; never silently the new one",
             [
@@ -438,6 +444,21 @@ ROWS = {
             "records of other accounts in a list",
             "dropped and counted",
             [f"{LISTING}::test_records_of_others_and_lies_are_dropped_and_counted"],
+        ),
+        (
+            "a stream that repeats itself, jumps, forgot what came before, or sends what can't be read",
+            "the catalogue stays right: what is older is ignored, a gap is made good by a crawl",
+            [
+                f"{FOLLOWING}::test_a_stream_that_forgot_is_noticed_and_made_good",
+                f"{FOLLOWING}::test_a_frame_that_cant_be_read_is_a_gap",
+                f"{FOLLOWING}::test_an_event_is_a_hint_and_no_more",
+                f"{CATALOGUE}::test_whatever_the_order_the_newest_stays",
+            ],
+        ),
+        (
+            "a publisher that floods the others",
+            "takes its quota, and no more",
+            [f"{FOLLOWING}::test_one_publisher_cant_flood_the_others"],
         ),
         (
             "a delete of what was never seen; a page that is older than a delete",

@@ -68,3 +68,14 @@ def test_tables_have_as_many_cells_as_their_heads():
         cells = len(re.findall(r"(?<!\\)\|", row))
         width = cells if row.startswith(HEADS) else width
         assert cells == width, row
+
+
+def test_the_page_of_settings_names_those_that_there_are():
+    name = re.compile(r"ATDATA_[A-Z0-9_]+")
+    code = [
+        path.read_text("utf-8")
+        for folder in ("atdata_core", "atdata_dagster")
+        for path in (ROOT / folder).rglob("*.py")
+    ]
+    page = (ROOT / "docs" / "settings.md").read_text("utf-8")
+    assert set(name.findall(page)) == {found for text in code for found in name.findall(text)}
