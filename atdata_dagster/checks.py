@@ -369,10 +369,12 @@ def _result(
     told = problems[:_TOLD]
     if len(problems) > _TOLD:
         told.append(f"and {len(problems) - _TOLD} more")
+    if None not in findings:
+        facts["atdata/partitions"] = len(findings)
     return dg.AssetCheckResult(
         passed=not problems,
         asset_key=key,
         check_name=name,
         description="\n".join(told) or None,
-        metadata={**facts, "atdata/problems": len(problems), "atdata/checked": len(findings)},
+        metadata={**facts, "atdata/problems": len(problems)},
     )

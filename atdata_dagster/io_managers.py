@@ -96,9 +96,9 @@ class DatasetIOManager(dg.ConfigurableIOManager):
         if isinstance(obj, Dataset):
             seen = _upstream_preview(context, insertion.entry, partition)
         metadata = {
-            **dataset_metadata(insertion, schema, self.layer),
             **change_metadata(plain_metadata(before), insertion, schema, index),
             **seen,
+            **dataset_metadata(insertion, schema, self.layer),
         }
         add_metadata(context, metadata, partition)
         context.log.info(_summary(insertion, self.layer))

@@ -137,20 +137,20 @@ def _shard_table(entry: DatasetEntry) -> dg.TableMetadataValue:
         [
             dg.TableRecord(
                 {
-                    "url": shard.url,
-                    "cid": shard.cid or "",
-                    "bytes": shard.size or 0,
                     "rows": shard.rows or 0,
+                    "bytes": shard.size or 0,
+                    "cid": shard.cid or "",
+                    "url": shard.url,
                 }
             )
             for shard in entry.shards
         ],
         schema=dg.TableSchema(
             columns=[
-                dg.TableColumn("url", "string"),
-                dg.TableColumn("cid", "string"),
-                dg.TableColumn("bytes", "int"),
                 dg.TableColumn("rows", "int"),
+                dg.TableColumn("bytes", "int"),
+                dg.TableColumn("cid", "string"),
+                dg.TableColumn("url", "string"),
             ]
         ),
     )

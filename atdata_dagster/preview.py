@@ -89,10 +89,12 @@ class Preview:
             found["atdata/labels"] = _label_table(labels)
         found.update(self._means())
         pictures = [self._picture(name, values) for name, values in self._pictures.items()]
-        note = f"Numbers are of {len(self._looks):,} of {rows or len(self._looks):,} samples"
-        spread = f", every {_ordinal(self._stride)} one" if self._stride > 1 else ""
-        part = f"{note}{spread}; of an array, of {_ELEMENTS} elements at most."
-        text = "\n\n".join([*pictures, part])
+        every = f" (every {_ordinal(self._stride)})" if self._stride > 1 else ""
+        note = (
+            f"Numbers come from {len(self._looks):,} of {rows or len(self._looks):,} samples"
+            f"{every}, and from at most {_ELEMENTS} elements of an array."
+        )
+        text = "\n\n".join([*pictures, note])
         return {"atdata/preview": dg.MetadataValue.md(text), **found}
 
     # --- looking

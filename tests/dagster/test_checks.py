@@ -298,7 +298,7 @@ def test_partitions_are_checked_each_in_its_run_and_all_when_checked_alone(
         )
         found = {e.check_name: e for e in result.get_asset_check_evaluations()}
         assert facts(found["rows"])["dagster/row_count"] == rows
-        assert facts(found["rows"])["atdata/checked"] == 1
+        assert facts(found["rows"])["atdata/partitions"] == 1
     alone = check_alone(split, instance, ["rows"], min_rows=3)["rows"]
     assert alone.description.startswith("partition test: ")
     assert facts(alone)["dagster/row_count"] == 7

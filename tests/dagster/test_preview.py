@@ -146,7 +146,7 @@ def test_pictures_numbers_and_counts_are_shown():
     sheet, *curves = pictures_in(text)
     assert sheet.shape == (32, 8 * 42 - 2, 3)
     assert len(curves) == 3
-    assert "Numbers are of 12 of 12 samples;" in text
+    assert "Numbers come from 12 of 12 samples, and" in text
     rows = {row["field"]: row for row in table(found["atdata/fields"])}
     assert rows["image"]["seen"] == "uint8(32 x 40 x 3)"
     assert rows["caption"]["example"] == "picture 0"
@@ -171,7 +171,7 @@ def test_a_long_stream_is_looked_at_here_and_there():
     found = preview.metadata(100_000)
     looked = found["atdata/preview_samples"]
     assert 128 <= looked < 256
-    assert f"of {looked} of 100,000 samples, every 512th one" in found["atdata/preview"].value
+    assert f"from {looked} of 100,000 samples (every 512th)" in found["atdata/preview"].value
     assert found["atdata/mean/value"] == pytest.approx(50_000, rel=0.01)
 
 
