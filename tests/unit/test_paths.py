@@ -1,0 +1,285 @@
+"""Samples are the same whichever way they are read: all at once, one by one, from a file, late.
+
+What is fast looks at many samples together and leaves to the plain way what isn't regular; here
+both meet shards of every kind, and Python's own ``tarfile`` with msgpack says what is right.
+"""
+
+import io
+import tarfile
+from datetime import UTC, datetime
+from enum import Enum
+from pathlib import Path
+
+import msgpack
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+import atdata_core as atdata
+from atdata_core import Dataset
+from atdata_core.errors import ShardError
+from atdata_core.members import Members
+from atdata_core.sample import pack, unpack
+from atdata_core.shard import read_samples, write_shards
+from tests.support.samples import tar_of
+
+
+class Colour(Enum):
+    RED = "red"
+    BLUE = "blue"
+
+
+@atdata.packable
+class Plain:
+    data: NDArray[np.float32]
+    number: int
+
+
+@atdata.packable
+class Inner:
+    a: int
+    b: str
+
+
+@atdata.packable
+class Wide:
+    number: int
+    ratio: float
+    flag: bool
+    text: str
+    raw: bytes
+    data: NDArray[np.uint8]
+    maybe: NDArray[np.int16] | None
+    note: str | None
+    colour: Colour
+    time: datetime
+    inner: Inner
+
+
+@atdata.packable
+class Listed:
+    text: str
+    words: list[str]
+    data: NDArray
+
+
+WIDTHS = (0, 1, 7, 300, 9000, 40_000)
+"""Values of an array: none, a few, and so many that they are read in other ways."""
+
+whole = st.integers(-(2**63), 2**63 - 1)
+numbers = st.sampled_from([0, 1, 127, 128, -1, -32, -33, 255, 256, 65536, 2**32, 2**53]) | whole
+
+
+def arrays(draw, dtype, count):
+    """Arrays of one shape, or of several."""
+    rng = np.random.default_rng(draw(st.integers(0, 99)))
+    widths = [draw(st.sampled_from(WIDTHS))] * count
+    if draw(st.booleans()):
+        widths = [draw(st.sampled_from(WIDTHS[:4])) for _ in range(count)]
+    tall = draw(st.sampled_from([1, 2]))
+    return [rng.integers(0, 100, (tall, width)).astype(dtype) for width in widths]
+
+
+@st.composite
+def samples(draw):
+    """Samples of one type."""
+    count = draw(st.integers(1, 12))
+    some = draw(st.sampled_from([Plain, Wide, Listed]))
+    made = []
+    for data in arrays(draw, np.float32 if some is Plain else np.uint8, count):
+        if some is Plain:
+            made.append(Plain(data=data, number=draw(numbers)))
+        elif some is Listed:
+            words = draw(st.lists(st.text(max_size=3), max_size=3))
+            made.append(Listed(text=draw(st.text(max_size=40)), words=words, data=data))
+        else:
+            made.append(
+                Wide(
+                    number=draw(numbers),
+                    ratio=draw(st.floats(width=64)),
+                    flag=draw(st.booleans()),
+                    text=draw(st.text(max_size=300)),
+                    raw=draw(st.binary(max_size=300)),
+                    data=data,
+                    maybe=draw(st.sampled_from([None, np.arange(3, dtype=np.int16)])),
+                    note=draw(st.none() | st.text(max_size=5)),
+                    colour=draw(st.sampled_from(Colour)),
+                    time=datetime(2026, 1, 1, tzinfo=UTC),
+                    inner=Inner(a=draw(numbers), b=draw(st.text(max_size=3))),
+                )
+            )
+    return made
+
+
+def reversed_fields(body):
+    """The same sample, its fields in another order, as others may write it."""
+    return msgpack.packb(dict(reversed(msgpack.unpackb(body).items())))
+
+
+def with_arrays(body, encode):
+    """The same sample, its arrays encoded in another way."""
+    found = msgpack.unpackb(body)
+    for name, value in found.items():
+        if isinstance(value, bytes) and value.startswith(b"\x93NUMPY"):
+            found[name] = encode(np.load(io.BytesIO(value)))
+    return msgpack.packb(found)
+
+
+def fortran(array):
+    buffer = io.BytesIO()
+    npy.write_array(buffer, np.asfortranarray(array), version=(2, 0))
+    return buffer.getvalue()
+
+
+def compact(array):
+    kind = array.dtype.str.encode()
+    shape = np.array(array.shape, "<i8").tobytes()
+    return bytes([len(kind)]) + kind + bytes([array.ndim]) + shape + array.tobytes()
+
+
+FORMS = (
+    lambda body: body,
+    reversed_fields,
+    lambda body: with_arrays(body, fortran),
+    lambda body: with_arrays(body, compact),
+)
+NAMES = (
+    "{:06d}",
+    "{:09d}",
+    "{}",
+    "a/b/sample_{:04d}",
+    "sample {:03d} é",
+    "n" * 90 + "{:05d}",
+    "d" * 120 + "/{:05d}",
+)
+
+
+@st.composite
+def shards(draw):
+    """Samples, and a shard that holds them in one of many forms."""
+    made = draw(samples())
+    forms = [draw(st.sampled_from(FORMS))] * len(made)
+    if draw(st.booleans()):
+        forms = [draw(st.sampled_from(FORMS)) for _ in made]
+    name = draw(st.sampled_from(NAMES))
+    style = draw(st.sampled_from([tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT]))
+    if style == tarfile.USTAR_FORMAT and name == NAMES[5]:
+        name = NAMES[6]  # what ustar has a form for
+    start = draw(st.sampled_from([0, 5, 98]))
+    beside = draw(st.sampled_from([(), (".json",), (".jpg", ".json")]))
+    mtime = draw(st.sampled_from([0, 1.5, 1_700_000_000]))
+    members = []
+    for number, (sample, form) in enumerate(zip(made, forms, strict=True), start):
+        for extension in (*beside, ".msgpack"):
+            body = form(pack(sample)) if extension == ".msgpack" else b"{}" * number
+            info = tarfile.TarInfo(name.format(number) + extension)
+            info.size, info.mtime = len(body), mtime if style == tarfile.PAX_FORMAT else 0
+            members.append((info, body))
+    return made, tar_of(members, format=style)
+
+
+class Slow(io.RawIOBase):
+    """A stream that gives few bytes at a time, and can't be sought."""
+
+    def __init__(self, data, most):
+        self._rest = io.BytesIO(data)
+        self._most = most
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        return self._rest.readinto(memoryview(buffer)[: self._most])
+
+
+def plain(data, sample_type):
+    """Keys and samples, as Python's own library finds them."""
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        return [
+            (info.name.removesuffix(".msgpack"), unpack(sample_type, tar.extractfile(info).read()))
+            for info in tar
+            if info.name.endswith(".msgpack")
+        ]
+
+
+def packed(some):
+    return [pack(sample) for sample in some]
+
+
+@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@given(shards(), st.data())
+def test_all_ways_of_reading_give_the_same_samples(tmp_path_factory, shard, data):
+    made, body = shard
+    kind = type(made[0])
+    keys, expected = zip(*plain(body, kind), strict=True)
+    wanted = packed(expected)
+    assert wanted == packed(made)
+
+    assert packed(read_samples(io.BytesIO(body), kind, "here")) == wanted
+    few = data.draw(st.sampled_from([100, 5000, 300_000]))
+    if few > 100 or len(body) < 1 << 18:
+        assert packed(read_samples(Slow(body, few), kind, "here")) == wanted
+    runs = Members(io.BytesIO(body), "here").runs()
+    assert [key for run in runs for key in run.keys] == list(keys)
+
+    path = tmp_path_factory.mktemp("paths") / "shard.tar"
+    path.write_bytes(body)
+    dataset = Dataset(str(path), kind)
+    assert packed(dataset) == wanted
+    size = data.draw(st.integers(1, 5))
+    batches = list(dataset.ordered(size, ragged="list"))
+    assert packed(s for batch in batches for s in batch.samples) == wanted
+    for name in ("data", "text") if kind is not Plain else ("data",):
+        column = [value for batch in batches for value in getattr(batch, name)]
+        for value, sample in zip(column, expected, strict=True):
+            assert np.array_equal(value, getattr(sample, name))
+            assert type(value) is type(getattr(sample, name))
+    assert sorted(packed(dataset.shuffled(buffer_samples=3))) == sorted(wanted)
+    assert packed(dataset[i] for i in range(len(made))) == wanted
+    assert packed(map(dataset.get, keys)) == wanted
+    skip = data.draw(st.integers(0, len(made)))
+    going = iter(dataset.ordered())
+    for _ in range(skip):
+        next(going)
+    again = dataset.ordered()
+    again.load_state_dict(going.state_dict())
+    assert packed(again) == wanted[skip:]
+
+
+@settings(max_examples=80, suppress_health_check=list(HealthCheck))
+@given(samples(), st.integers(1, 12))
+def test_what_is_written_is_what_tarfile_and_msgpack_find(tmp_path_factory, made, rows):
+    folder = tmp_path_factory.mktemp("paths")
+    kind = type(made[0])
+    found = []
+    for shard in write_shards(made, folder, max_samples=rows):
+        body = Path(shard.url).read_bytes()
+        found += plain(body, kind)
+        assert packed(s for _, s in found[-shard.rows :]) == packed(
+            read_samples(io.BytesIO(body), kind, "here")
+        )
+    assert [key for key, _ in found] == [f"{number:09d}" for number in range(len(made))]
+    assert packed(sample for _, sample in found) == packed(made)
+
+
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
+@given(shards(), st.data())
+def test_a_damaged_shard_is_an_error_whichever_way_it_is_read(tmp_path_factory, shard, data):
+    made, body = shard
+    kind = type(made[0])
+    cut = data.draw(st.integers(0, len(body.rstrip(b"\0")) // 512)) * 512
+    path = tmp_path_factory.mktemp("paths") / "shard.tar"
+    path.write_bytes(body[:cut])
+    dataset = Dataset(str(path), kind)
+    for read in (
+        lambda: list(read_samples(io.BytesIO(body[:cut]), kind, "here")),
+        lambda: list(dataset),
+        lambda: list(dataset.ordered(3, ragged="list")),
+        lambda: list(dataset.shuffled(buffer_samples=3)),
+        lambda: dataset[0],
+    ):
+        with pytest.raises(ShardError):
+            read()
