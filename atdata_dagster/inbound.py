@@ -45,6 +45,7 @@ def build_inbox_definitions(
     fresh_within: timedelta | None = None,
     resources: Mapping[str, Any] | None = None,
     asset_options: Mapping[str, Any] | None = None,
+    default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
     **sensor_options: Any,
 ) -> dg.Definitions:
     """All that it takes to have others' datasets on this machine as they publish them.
@@ -63,24 +64,27 @@ def build_inbox_definitions(
         fresh_within: With a time, a check tells whether anything was observed within it.
         resources: In place of, or beside, ``catalogue`` and the layers' IO managers.
         asset_options: Passed on to ``dg.asset`` for ``inbox/<collection>``.
+        default_status: Whether the two sensors run before somebody starts them.
         **sensor_options: Passed on to `build_atmosphere_sensor`.
     """
     inbox = [inbox_asset(each, subscription, **(asset_options or {})) for each in collections]
     automation = dg.AutomationConditionSensorDefinition(
-        "inbox_automation", target=dg.AssetSelection.assets(*(each.key for each in inbox))
+        "inbox_automation",
+        target=dg.AssetSelection.assets(*(each.key for each in inbox)),
+        default_status=default_status,
     )
     checks = (
         []
         if fresh_within is None
         else build_inbound_freshness_checks(fresh_within, collections=collections)
     )
+    atmosphere = build_atmosphere_sensor(
+        subscription, collections=collections, default_status=default_status, **sensor_options
+    )
     return dg.Definitions(
         assets=[*(records_asset(each) for each in collections), *inbox],
         asset_checks=checks,
-        sensors=[
-            build_atmosphere_sensor(subscription, collections=collections, **sensor_options),
-            automation,
-        ],
+        sensors=[atmosphere, automation],
         resources={**default_resources(), "catalogue": _CATALOGUE, **(resources or {})},
     )
 
