@@ -99,6 +99,19 @@ def client(account):
 
 
 @pytest.fixture
+def liar(monkeypatch):
+    """A PLC directory, PDS and relay in one, which lies when told so; settings lead to it."""
+    from atdata_core.atproto.identity import forget_identities
+    from tests.support.liar import Liar
+
+    forget_identities()
+    with Liar() as server:
+        monkeypatch.setenv("ATDATA_PLC_URL", server.url)
+        monkeypatch.setenv("ATDATA_PDS_URL", server.url)
+        yield server
+
+
+@pytest.fixture
 def redis_url(services):
     """A Redis database without a key in it."""
     from redis import Redis

@@ -57,14 +57,6 @@ UPLOAD = "com.atproto.repo.uploadBlob"
 
 
 @pytest.fixture
-def liar(monkeypatch):
-    with Liar() as server:
-        monkeypatch.setenv("ATDATA_PLC_URL", server.url)
-        monkeypatch.setenv("ATDATA_PDS_URL", server.url)
-        yield server
-
-
-@pytest.fixture
 def client(liar):
     with AtmosphereClient() as client:
         client.login(HANDLE, "aaaa-bbbb-cccc-dddd")

@@ -16,18 +16,10 @@ from atdata_core.atproto.records import (
 from atdata_core.cid import dag_cbor, dag_cbor_cid
 from atdata_core.entry import DatasetEntry
 from atdata_core.errors import IntegrityError, InvalidRecordError
-from tests.support.liar import DID, Liar
+from tests.support.liar import DID
 from tests.support.samples import Item, items, shard_file
 
 BLOB = "com.atproto.sync.getBlob"
-
-
-@pytest.fixture
-def liar(monkeypatch):
-    with Liar() as server:
-        monkeypatch.setenv("ATDATA_PLC_URL", server.url)
-        monkeypatch.setenv("ATDATA_PDS_URL", server.url)
-        yield server
 
 
 @pytest.fixture

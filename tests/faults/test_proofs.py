@@ -50,17 +50,6 @@ LEVELS = list(VerificationLevel)
 
 
 @pytest.fixture
-def liar(monkeypatch):
-    from atdata_core.atproto import identity
-
-    identity._resolve_did.cache_clear()
-    with Liar() as server:
-        monkeypatch.setenv("ATDATA_PLC_URL", server.url)
-        monkeypatch.setenv("ATDATA_PDS_URL", server.url)
-        yield server
-
-
-@pytest.fixture
 def data(tmp_path):
     return shard_file(tmp_path / "a.tar", items(3)).read_bytes()
 

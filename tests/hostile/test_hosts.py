@@ -11,14 +11,6 @@ from tests.support.liar import DID, Liar
 NOTE = "com.example.note"
 
 
-@pytest.fixture
-def liar(monkeypatch):
-    with Liar() as server:
-        monkeypatch.setenv("ATDATA_PLC_URL", server.url)
-        monkeypatch.setenv("ATDATA_PDS_URL", server.url)
-        yield server
-
-
 @pytest.mark.parametrize("code", ["RepoNotFound", "RepoDeactivated"])
 def test_an_account_that_has_moved_is_asked_at_its_new_host(liar, code):
     client = AtmosphereClient()

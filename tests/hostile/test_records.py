@@ -7,18 +7,10 @@ import pytest
 from atdata_core import AtmosphereIndex, Dataset, FileIndex, PDSBlobStore, load_dataset
 from atdata_core.atmosphere import AtmosphereClient
 from atdata_core.errors import InvalidRecordError
-from tests.support.liar import HANDLE, Liar
+from tests.support.liar import HANDLE
 from tests.support.samples import Item, items, shard_file
 
 NASTY = "\x1b[31mred\x1b[0m \u202egnp.exe\u202c <script>alert(1)</script> [a](javascript:x)"
-
-
-@pytest.fixture
-def liar(monkeypatch):
-    with Liar() as server:
-        monkeypatch.setenv("ATDATA_PLC_URL", server.url)
-        monkeypatch.setenv("ATDATA_PDS_URL", server.url)
-        yield server
 
 
 @pytest.fixture

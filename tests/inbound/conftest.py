@@ -4,17 +4,6 @@ import secrets
 
 import pytest
 
-from tests.support.liar import Liar
-
-
-@pytest.fixture
-def liar(monkeypatch):
-    """A PLC directory, PDS and relay in one."""
-    with Liar() as server:
-        monkeypatch.setenv("ATDATA_PLC_URL", server.url)
-        monkeypatch.setenv("ATDATA_PDS_URL", server.url)
-        yield server
-
 
 @pytest.fixture
 def make_account(services):

@@ -1,33 +1,14 @@
 """The page on compatibility names tests that exist, and every fault and feature has one."""
 
-import ast
-import functools
 import re
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.named import NAMED, ROOT, missing
+
 PAGE = (ROOT / "docs" / "compatibility.md").read_text("utf-8")
-NAMED = re.compile(r"`(tests/[^`\s]+?\.py)(?:::([^`]+))?`")
 ROWS = [line for line in PAGE.splitlines() if line.startswith("| ") and "---" not in line]
 HEADS = ("| feature |", "| fault of public `atdata` |", "| name |")
-
-
-@functools.cache
-def functions(path):
-    """The names of the tests in a file, read without importing it."""
-    tree = ast.parse((ROOT / path).read_text("utf-8"), path)
-    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-
-
-def missing(text):
-    """What a text names that doesn't exist."""
-    return [
-        f"{path}::{name}" if name else path
-        for path, name in NAMED.findall(text)
-        if not (ROOT / path).is_file() or (name and name not in functions(path))
-    ]
 
 
 def test_every_test_that_is_named_exists():
