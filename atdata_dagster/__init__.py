@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         LocalIOManager,
         TeamIOManager,
     )
+    from atdata_dagster.multi import dataset_multi_asset
     from atdata_dagster.names import dataset_key, schema_key
     from atdata_dagster.resources import (
         AtmosphereResource,
@@ -71,6 +72,7 @@ _HOMES = {
     "check_values": "checks",
     "dataset_asset": "assets",
     "dataset_key": "names",
+    "dataset_multi_asset": "multi",
     "external_dataset_asset": "external",
     "schema_key": "names",
 }
@@ -99,6 +101,7 @@ __all__ = [
     "check_values",
     "dataset_asset",
     "dataset_key",
+    "dataset_multi_asset",
     "external_dataset_asset",
     "schema_key",
 ]
