@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from atdata_dagster.assets import build_dataset_specs, dataset_asset
+    from atdata_dagster.assets import dataset_asset
     from atdata_dagster.chain import DatasetChain
     from atdata_dagster.checks import (
         DatasetCheck,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         LocalResource,
         TeamResource,
     )
+    from atdata_dagster.specs import build_dataset_specs
     from atdata_dagster.streams import SampleStream
     from atdata_dagster.translator import DatasetAsset, DatasetTranslator
 
@@ -63,7 +64,7 @@ _HOMES = {
     "TeamIOManager": "io_managers",
     "TeamResource": "resources",
     "build_dataset_checks": "checks",
-    "build_dataset_specs": "assets",
+    "build_dataset_specs": "specs",
     "build_definitions": "definitions",
     "build_freshness_checks": "checks",
     "check_balance": "checks",

@@ -8,12 +8,11 @@ from typing import Any
 import dagster as dg
 
 from atdata_core import Dataset, Schema
-from atdata_core.errors import ConfigurationError
 from atdata_core.shard import DEFAULT_MAX_SAMPLES
 from atdata_dagster.chain import DatasetChain
 from atdata_dagster.checks import DEFAULT_CHECKS, DatasetCheck, build_dataset_checks
 from atdata_dagster.functions import as_dagster_sees_it
-from atdata_dagster.names import KIND, LAYERS, NAME, Layer
+from atdata_dagster.names import KIND, NAME, Layer, check_promotion
 from atdata_dagster.streams import SampleStream, dataset_type
 from atdata_dagster.translator import (
     DatasetAsset,
@@ -194,7 +193,7 @@ def promoted_assets(
     datasets: dict[Layer, dg.AssetsDefinition] = {}
     before: Layer = "local"
     for layer in promote:
-        _check_layer(layer, before)
+        check_promotion(name, layer, before)
         schemas[layer] = promoted_schema_asset(
             sample_type,
             layer,
@@ -325,51 +324,6 @@ def promoted_dataset_asset(
     )
 
 
-def build_dataset_specs(
-    sample_type: type,
-    *,
-    name: str,
-    promote: Sequence[Layer] = (),
-    deps: Sequence[Any] = (),
-    translator: DatasetTranslator | None = None,
-    **options: Any,
-) -> list[dg.AssetSpec]:
-    """The assets of a dataset for those who make them elsewhere: specs without anything to run.
-
-    Args:
-        sample_type: The packable type of the samples.
-        name: The dataset's name.
-        promote: The layers that it goes to from the local one, in order.
-        deps: What the dataset is made from.
-        translator: What the assets are in Dagster.
-        **options: Of ``dg.AssetSpec``, for each dataset of the chain.
-
-    Returns:
-        For each layer the schema and the dataset, in order.
-
-    Raises:
-        ConfigurationError: A layer in `promote` is not known.
-    """
-    translator = translator or DatasetTranslator()
-    schema = Schema.of(sample_type)
-    specs: list[dg.AssetSpec] = []
-    before: Layer | None = None
-    for layer in ("local", *promote):
-        if before is not None:
-            _check_layer(layer, before)
-        schema_data = DatasetAsset(schema.name, layer, schema, "schema", before)
-        data = DatasetAsset(name, layer, schema, before=before, options=options)
-        above = [*deps] if before is None else [key_of(translator, data.at(before))]
-        above_schema = [] if before is None else [key_of(translator, schema_data.at(before))]
-        schema_spec = spec_of(translator, schema_data)
-        specs += [
-            schema_spec.merge_attributes(deps=above_schema),
-            spec_of(translator, data).merge_attributes(deps=[schema_spec.key, *above]),
-        ]
-        before = layer
-    return specs
-
-
 def _asset(
     spec: dg.AssetSpec, compute: Callable[..., Any], *, deps: Sequence[Any] = (), **options: Any
 ) -> dg.AssetsDefinition:
@@ -412,12 +366,3 @@ def chain_checks(
         ]
         found += build_dataset_checks(chain, layer=layer, include=here)
     return tuple(found)
-
-
-def _check_layer(layer: Layer, before: Layer) -> None:
-    if layer not in LAYERS or LAYERS.index(layer) <= LAYERS.index(before):
-        raise ConfigurationError(
-            "a dataset can't be promoted to this layer",
-            expected="team, atmosphere, or both in this order",
-            got=f"{layer!r} after {before!r}",
-        )
