@@ -16,7 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from atdata_dagster.assets import build_dataset_specs, dataset_asset
+    from atdata_dagster.assets import dataset_asset
     from atdata_dagster.automation import (
         build_chain_schedule,
         build_inbound_freshness_checks,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         LocalIOManager,
         TeamIOManager,
     )
+    from atdata_dagster.multi import dataset_multi_asset
     from atdata_dagster.names import dataset_key, schema_key
     from atdata_dagster.resources import (
         AtmosphereResource,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
         TeamResource,
     )
     from atdata_dagster.sensors import build_atmosphere_sensor, build_team_index_sensor
+    from atdata_dagster.specs import build_dataset_specs
     from atdata_dagster.streams import SampleStream
     from atdata_dagster.translator import DatasetAsset, DatasetTranslator
 
@@ -73,7 +75,7 @@ _HOMES = {
     "build_atmosphere_sensor": "sensors",
     "build_chain_schedule": "automation",
     "build_dataset_checks": "checks",
-    "build_dataset_specs": "assets",
+    "build_dataset_specs": "specs",
     "build_definitions": "definitions",
     "build_freshness_checks": "checks",
     "build_inbound_freshness_checks": "automation",
@@ -85,6 +87,7 @@ _HOMES = {
     "check_values": "checks",
     "dataset_asset": "assets",
     "dataset_key": "names",
+    "dataset_multi_asset": "multi",
     "external_dataset_asset": "external",
     "promote_on_content_change": "automation",
     "schema_key": "names",
@@ -121,6 +124,7 @@ __all__ = [
     "check_values",
     "dataset_asset",
     "dataset_key",
+    "dataset_multi_asset",
     "external_dataset_asset",
     "promote_on_content_change",
     "schema_key",

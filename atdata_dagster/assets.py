@@ -8,19 +8,19 @@ from typing import Any
 import dagster as dg
 
 from atdata_core import Dataset, Schema
-from atdata_core.errors import ConfigurationError
 from atdata_core.shard import DEFAULT_MAX_SAMPLES
 from atdata_dagster.chain import DatasetChain
 from atdata_dagster.checks import DEFAULT_CHECKS, DatasetCheck, build_dataset_checks
 from atdata_dagster.functions import as_dagster_sees_it
-from atdata_dagster.names import KIND, LAYERS, NAME, Layer
+from atdata_dagster.names import KIND, NAME, Layer, check_promotion
 from atdata_dagster.streams import SampleStream, dataset_type
 from atdata_dagster.translator import (
-    SPEC_OPTIONS,
     DatasetAsset,
     DatasetTranslator,
+    execution_options,
     key_of,
     spec_of,
+    spec_options,
 )
 
 DEFAULT_POOLS: Mapping[Layer, str] = {"team": "atdata_s3", "atmosphere": "atdata_pds"}
@@ -117,7 +117,7 @@ def dataset_asset(
                 pools=pools,
                 options={"description": text, **asset_options},
             )
-            return dataclasses.replace(chain, checks=_checks(chain, checks), rebuild=build)
+            return dataclasses.replace(chain, checks=chain_checks(chain, checks), rebuild=build)
 
         return build(translator or DatasetTranslator())
 
@@ -141,11 +141,11 @@ def _build(
 
     def wrap(value: Any) -> dg.Output[Any]:
         if isinstance(value, Mapping):
-            return dg.Output({key: _streamed(part, stream) for key, part in value.items()})
-        return dg.Output(_streamed(value, stream))
+            return dg.Output({key: streamed(part, stream) for key, part in value.items()})
+        return dg.Output(streamed(value, stream))
 
     compute, inputs = as_dagster_sees_it(fn, wrap, ins, translator)
-    first = DatasetAsset(name, "local", schema, options=_spec_options(options))
+    first = DatasetAsset(name, "local", schema, options=spec_options(options))
     schemas: dict[Layer, dg.AssetsDefinition] = {
         "local": schema_asset(sample_type, version=schema_version, translator=translator)
     }
@@ -156,12 +156,44 @@ def _build(
             ins=inputs,
             deps=[schemas["local"].key],
             io_manager_key="local",
-            **_execution_options(options),
+            **execution_options(options),
         )
     }
+    promoted = promoted_assets(
+        name, sample_type, promote, translator=translator, pools=pools, **options
+    )
+    return DatasetChain(
+        name, sample_type, {**schemas, **promoted.schemas}, {**datasets, **promoted.datasets}
+    )
+
+
+def promoted_assets(
+    name: str,
+    sample_type: type,
+    promote: Sequence[Layer],
+    *,
+    translator: DatasetTranslator,
+    pools: Mapping[Layer, str] | None,
+    **options: Any,
+) -> DatasetChain:
+    """The part of a chain that lies behind the local layer.
+
+    Args:
+        name: The dataset's name.
+        sample_type: What its samples are.
+        promote: The layers, in order.
+        translator: What the assets are in Dagster.
+        pools: See `dataset_asset`.
+        **options: Passed on to ``dg.asset``.
+
+    Raises:
+        ConfigurationError: A layer in `promote` is not known.
+    """
+    schemas: dict[Layer, dg.AssetsDefinition] = {}
+    datasets: dict[Layer, dg.AssetsDefinition] = {}
     before: Layer = "local"
     for layer in promote:
-        _check_layer(layer, before)
+        check_promotion(name, layer, before)
         schemas[layer] = promoted_schema_asset(
             sample_type,
             layer,
@@ -181,7 +213,7 @@ def _build(
     return DatasetChain(name, sample_type, schemas, datasets)
 
 
-def _streamed(value: Any, stream: SampleStream) -> Any:
+def streamed(value: Any, stream: SampleStream) -> Any:
     """What a function returned, with what is said of its dataset."""
     if isinstance(value, (SampleStream, Dataset)):
         return value
@@ -269,7 +301,7 @@ def promoted_dataset_asset(
     """
     translator = translator or DatasetTranslator()
     schema = Schema.of(sample_type)
-    data = DatasetAsset(name, layer, schema, before=before, options=_spec_options(asset_options))
+    data = DatasetAsset(name, layer, schema, before=before, options=spec_options(asset_options))
     source = spec_of(translator, data.at(before))
     schema_data = DatasetAsset(schema.name, layer, schema, "schema")
 
@@ -288,53 +320,8 @@ def promoted_dataset_asset(
         },
         deps=[key_of(translator, schema_data)] if with_schema else [],
         io_manager_key=layer,
-        **_execution_options(asset_options),
+        **execution_options(asset_options),
     )
-
-
-def build_dataset_specs(
-    sample_type: type,
-    *,
-    name: str,
-    promote: Sequence[Layer] = (),
-    deps: Sequence[Any] = (),
-    translator: DatasetTranslator | None = None,
-    **options: Any,
-) -> list[dg.AssetSpec]:
-    """The assets of a dataset for those who make them elsewhere: specs without anything to run.
-
-    Args:
-        sample_type: The packable type of the samples.
-        name: The dataset's name.
-        promote: The layers that it goes to from the local one, in order.
-        deps: What the dataset is made from.
-        translator: What the assets are in Dagster.
-        **options: Of ``dg.AssetSpec``, for each dataset of the chain.
-
-    Returns:
-        For each layer the schema and the dataset, in order.
-
-    Raises:
-        ConfigurationError: A layer in `promote` is not known.
-    """
-    translator = translator or DatasetTranslator()
-    schema = Schema.of(sample_type)
-    specs: list[dg.AssetSpec] = []
-    before: Layer | None = None
-    for layer in ("local", *promote):
-        if before is not None:
-            _check_layer(layer, before)
-        schema_data = DatasetAsset(schema.name, layer, schema, "schema", before)
-        data = DatasetAsset(name, layer, schema, before=before, options=options)
-        above = [*deps] if before is None else [key_of(translator, data.at(before))]
-        above_schema = [] if before is None else [key_of(translator, schema_data.at(before))]
-        schema_spec = spec_of(translator, schema_data)
-        specs += [
-            schema_spec.merge_attributes(deps=above_schema),
-            spec_of(translator, data).merge_attributes(deps=[schema_spec.key, *above]),
-        ]
-        before = layer
-    return specs
 
 
 def _asset(
@@ -360,17 +347,10 @@ def _asset(
 _KIND_TAG = "dagster/kind/"
 
 
-def _spec_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name in SPEC_OPTIONS}
-
-
-def _execution_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in options.items() if name not in SPEC_OPTIONS}
-
-
-def _checks(
+def chain_checks(
     chain: DatasetChain, wanted: bool | Sequence[str | DatasetCheck]
 ) -> tuple[dg.AssetChecksDefinition, ...]:
+    """The checks of a chain, those in each layer that have a meaning there."""
     names: Sequence[str | DatasetCheck] = (
         (DEFAULT_CHECKS if wanted else ()) if isinstance(wanted, bool) else wanted
     )
@@ -386,12 +366,3 @@ def _checks(
         ]
         found += build_dataset_checks(chain, layer=layer, include=here)
     return tuple(found)
-
-
-def _check_layer(layer: Layer, before: Layer) -> None:
-    if layer not in LAYERS or LAYERS.index(layer) <= LAYERS.index(before):
-        raise ConfigurationError(
-            "a dataset can't be promoted to this layer",
-            expected="team, atmosphere, or both in this order",
-            got=f"{layer!r} after {before!r}",
-        )

@@ -23,6 +23,7 @@ class DatasetChain(Sequence[dg.AssetsDefinition]):
         datasets: The dataset's asset in each layer.
         checks: The checks of all of them.
         rebuild: Makes the same chain with another translator.
+        keys: The dataset's key in a layer where its asset makes others, too.
     """
 
     name: str
@@ -33,6 +34,7 @@ class DatasetChain(Sequence[dg.AssetsDefinition]):
     rebuild: "Callable[[DatasetTranslator], DatasetChain] | None" = field(
         default=None, repr=False, compare=False
     )
+    keys: Mapping[Layer, dg.AssetKey] = field(default_factory=dict)
 
     @property
     def assets(self) -> list[dg.AssetsDefinition]:
@@ -46,7 +48,7 @@ class DatasetChain(Sequence[dg.AssetsDefinition]):
 
     def key(self, layer: Layer = "local") -> dg.AssetKey:
         """The asset key of the dataset in a layer."""
-        return self.datasets[layer].key
+        return self.keys[layer] if layer in self.keys else self.datasets[layer].key
 
     def translated(self, translator: DatasetTranslator) -> "DatasetChain":
         """The same chain with what another translator makes of it."""

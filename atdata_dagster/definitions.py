@@ -63,7 +63,7 @@ def build_definitions(
                 remedy="Rename one of the two",
             )
         for asset in chain.assets:
-            assets.setdefault(asset.key, asset)
+            assets.setdefault(min(asset.keys), asset)
     return dg.Definitions(
         assets=[*assets.values(), *options.pop("assets", ())],
         asset_checks=[

@@ -13,7 +13,7 @@ from atdata_dagster.assets import DEFAULT_POOLS, promoted_dataset_asset
 from atdata_dagster.chain import DatasetChain
 from atdata_dagster.checks import build_dataset_checks
 from atdata_dagster.metadata import column_schema
-from atdata_dagster.names import FILES, LAYERS, Layer
+from atdata_dagster.names import FILES, Layer, check_promotion
 from atdata_dagster.streams import files_entry
 from atdata_dagster.translator import DatasetAsset, DatasetTranslator, spec_of
 
@@ -66,12 +66,7 @@ def external_dataset_asset(
     checks: list[dg.AssetChecksDefinition] = []
     before = layer
     for further in promote:
-        if further not in LAYERS or LAYERS.index(further) <= LAYERS.index(before):
-            raise ConfigurationError(
-                "a dataset can't be promoted to this layer",
-                where=name,
-                got=f"{further!r} after {before!r}",
-            )
+        check_promotion(name, further, before)
         datasets[further] = promoted_dataset_asset(
             name,
             sample_type,

@@ -16,10 +16,10 @@ from atdata_dagster.translator import DatasetAsset, DatasetTranslator, key_of
 
 def as_dagster_sees_it(
     fn: Callable[..., Any],
-    wrap: Callable[[Any], dg.Output[Any]],
+    wrap: Callable[[Any], Any],
     ins: Mapping[str, str | dg.AssetKey],
     translator: DatasetTranslator,
-) -> tuple[Callable[..., dg.Output[Any]], dict[str, dg.AssetIn]]:
+) -> tuple[Callable[..., Any], dict[str, dg.AssetIn]]:
     """The function as Dagster is to see it, and which assets feed its datasets.
 
     Dagster reads annotations, and doesn't know what ``Dataset[Sample]`` is: those become inputs of
@@ -64,7 +64,7 @@ def as_dagster_sees_it(
             annotations[parameter.name] = hint
         parameters.append(parameter.replace(annotation=hint))
 
-    def compute(*args: Any, **kwargs: Any) -> dg.Output[Any]:
+    def compute(*args: Any, **kwargs: Any) -> Any:
         return wrap(fn(*args, **kwargs))
 
     compute.__name__ = fn.__name__

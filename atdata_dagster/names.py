@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 import dagster as dg
 
+from atdata_core.errors import ConfigurationError
+
 Layer = Literal["local", "team", "atmosphere"]
 
 LAYERS: tuple[Layer, ...] = ("local", "team", "atmosphere")
@@ -48,6 +50,23 @@ def dataset_key(name: str, layer: Layer = "local") -> dg.AssetKey:
 def schema_key(name: str, layer: Layer = "local") -> dg.AssetKey:
     """The asset key of a schema."""
     return dg.AssetKey([_SCHEMA, name] if layer == "local" else [layer, _SCHEMA, name])
+
+
+def check_promotion(name: str, layer: Layer, before: Layer) -> None:
+    """Raises `ConfigurationError` if a dataset can't go from the one layer to the other.
+
+    Args:
+        name: The dataset, for the error.
+        layer: Where it is to go.
+        before: Where it is.
+    """
+    if layer not in LAYERS or LAYERS.index(layer) <= LAYERS.index(before):
+        raise ConfigurationError(
+            "a dataset can't be promoted to this layer",
+            where=name,
+            expected="team, atmosphere, or both in this order",
+            got=f"{layer!r} after {before!r}",
+        )
 
 
 def parse_key(key: dg.AssetKey, partition: str | None = None) -> AssetName:

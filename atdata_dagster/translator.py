@@ -113,3 +113,13 @@ def spec_of(translator: DatasetTranslator, data: DatasetAsset) -> dg.AssetSpec:
 def key_of(translator: DatasetTranslator, data: DatasetAsset) -> dg.AssetKey:
     """The key of an asset as the translator gives it."""
     return translator.get_asset_spec(data).key
+
+
+def spec_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of an asset's options that are part of its spec."""
+    return {name: value for name, value in options.items() if name in SPEC_OPTIONS}
+
+
+def execution_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are not: partitions, retries, backfills, the pool, …."""
+    return {name: value for name, value in options.items() if name not in SPEC_OPTIONS}

@@ -21,6 +21,7 @@ from atdata_dagster import (
     build_dataset_specs,
     build_definitions,
     dataset_asset,
+    dataset_multi_asset,
     external_dataset_asset,
 )
 
@@ -182,6 +183,59 @@ def test_specs_alone_describe_the_same_graph(fresh):
     dg.Definitions.validate_loadable(dg.Definitions(assets=list(specs.values())))
     with pytest.raises(ConfigurationError, match="can't be promoted"):
         build_dataset_specs(Step, name=fresh, promote=("atmosphere", "team"))
+
+
+# --- several datasets in one step
+
+
+def several(fresh, made, **options):
+    @dataset_multi_asset({f"{fresh}_a": Step, f"{fresh}_b": Step}, **options)
+    def walks(context: dg.AssetExecutionContext):
+        """Two walks."""
+
+        def walk(name, count):
+            made.append(name)
+            yield from steps(count, name)
+
+        return {f"{fresh}_a": walk("a", 2), f"{fresh}_b": walk("b", 3)}
+
+    return walks
+
+
+def test_one_function_makes_several_datasets(services, instance, fresh):
+    chains = several(fresh, [], promote=("team",), owners=["team:a"], license="MIT")
+    defs = build_definitions(*chains)
+    assert list(specs_of(defs)[f"local/{fresh}_b"].owners) == ["team:a"]
+    result = run(defs, instance)
+    assert len(result.get_asset_check_evaluations()) == 10
+    assert all(check.passed for check in result.get_asset_check_evaluations())
+    with LocalIndex() as team:
+        for name, rows in (("a", 2), ("b", 3)):
+            local = FileIndex().get_dataset(f"{fresh}_{name}")
+            assert (local.rows, local.license, local.description) == (rows, "MIT", "Two walks.")
+            assert team.get_dataset(f"{fresh}_{name}").cid == local.cid
+            made = materializations(result)[f"local/{fresh}_{name}", None]
+            assert made.tags["dagster/data_version"] == local.cid
+
+
+def test_only_the_selected_ones_of_several_are_made(services, instance, fresh):
+    made = []
+    defs = build_definitions(*several(fresh, made), translator=Ours())
+    key = f"lab/dataset-local/{fresh}_b"
+    result = run(defs, instance, selection=["lab/schema-local/Step", key])
+    assert made == ["b"]
+    assert (key, None) in materializations(result)
+    with pytest.raises(NotFoundError):
+        FileIndex().get_dataset(f"{fresh}_a")
+
+
+def test_a_stream_that_is_missing_is_named(services, instance, fresh):
+    @dataset_multi_asset({f"{fresh}_a": Step, f"{fresh}_b": Step})
+    def walks():
+        return {f"{fresh}_a": steps(1)}
+
+    error = failure(run(build_definitions(*walks), instance, ok=False))
+    assert f"expected a dict with the keys {fresh}_a, {fresh}_b, got {fresh}_a" in error.message
 
 
 # --- partitions

@@ -42,12 +42,14 @@ def test_the_code_of_the_page_runs(services, module, instance):
     dg.Definitions.validate_loadable(module.defs)
     schemas = ["schema/Scan", "team/schema/Scan", "atmosphere/schema/Scan"]
     layers = ["local/scans", "team/scans", "atmosphere/scans", "local/rusty"]
+    layers += ["local/train", "local/test"]
     checks = run(module, instance, [*schemas, *layers])
     assert {"schema", "rows", "same_content", "shards", "image_range", "disease_balance"} < set(
         checks
     )
     assert all(check.passed for check in checks.values())
     assert FileIndex().get_dataset("rusty").rows == 10
+    assert [FileIndex().get_dataset(name).rows for name in ("train", "test")] == [15, 15]
     instance.add_dynamic_partitions("sites", ["did:plc:x/1"])
     run(module, instance, ["local/by_site", "team/by_site"], "did:plc:x/1")
     run(module, instance, ["local/splits"], "train")
