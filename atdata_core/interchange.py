@@ -1,14 +1,14 @@
 """What a dataset can be turned into, and what can be turned into one."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, Generic, Self, TypeVar
 
 from atdata_core.iteration import Iteration
 from atdata_core.schema import Schema
-from atdata_core.sources import DataSource, expand
+from atdata_core.sources import DataSource, FileSource, expand
 
 T = TypeVar("T")
 
@@ -216,3 +216,47 @@ class Interchange(ABC, Generic[T]):
         from atdata_core.conversions import huggingface
 
         return cls(*huggingface.rows_source(rows, sample_type))
+
+    @classmethod
+    def from_webdataset(
+        cls,
+        source: DataSource | str | PathLike[str] | Sequence[str],
+        sample_type: type[T],
+        *,
+        decoders: Mapping[str, Callable[[bytes], Any]] | None = None,
+        members: Mapping[str, str] | None = None,
+    ) -> Self:
+        """Tars in WebDataset's own layout, one member a field, as a dataset.
+
+        For example::
+
+            Dataset.from_webdataset(
+                "train-{000000..000099}.tar",
+                Photo,
+                members={"image": "jpg;png", "label": "cls"},
+                decoders={ext: lambda data: np.asarray(Image.open(BytesIO(data)))
+                          for ext in ("jpg", "png")},
+            )
+
+        Members ``.npy``, ``.json``, ``.txt`` and ``.cls`` need no decoder, and any member can fill
+        a field of bytes. Pickled ones are never read. Keys become numbers.
+
+        Args:
+            source: A `DataSource`, or paths as for `Dataset`. The tars aren't compressed.
+            sample_type: The packable type.
+            decoders: By extension, what turns a member's bytes into the field's value.
+            members: By field, the extension of the member that holds it, or several with ``;``
+                between them; ``__key__`` is the sample's key. By default a field ``x`` is held by
+                ``.x``, ``.x.npy`` and so on.
+
+        Raises:
+            ConfigurationError: `members` names no field, or a decoder is for pickled members.
+        """
+        from atdata_core.conversions import foreign_tar
+
+        if isinstance(source, (str, PathLike)):
+            source = FileSource(expand(fspath(source)))
+        elif not isinstance(source, DataSource):
+            source = FileSource(list(source))
+        made = foreign_tar.tar_source(source, sample_type, decoders or {}, members or {})
+        return cls(made, sample_type)

@@ -156,6 +156,19 @@ class Window:
         """The next `count` bytes, which have to be ahead."""
         return bytes(memoryview(self.buffer)[self.start : self.start + count])
 
+    def check_end(self) -> None:
+        """Reads the end of the archive; raises `ShardError` if it isn't whole, or not the end."""
+        self.need(2 * BLOCK, "the end of the archive")
+        if self.peek(2 * BLOCK) != END:
+            raise ShardError("archive ends with one zero block, not two", where=self._where)
+        # tar pads to its record size with zeros; anything else after the end is hidden data.
+        while self.ahead:
+            rest = self.peek(self.ahead)
+            if rest.count(0) != len(rest):
+                raise ShardError("there are data after the end of the archive", where=self._where)
+            self.start = self.end
+            self.fill()
+
     def _read(self, free: memoryview) -> int:
         if self._read_into is not None:
             try:
@@ -281,7 +294,7 @@ class Members:
             if block == ZERO and keys:
                 break
             if block == ZERO:
-                self._check_end()
+                window.check_end()
                 return None
             header = parse_header(block, where, first=self._first)
             meta = header.kind == META
@@ -312,19 +325,6 @@ class Members:
         self._add(keys)
         places = np.array(starts, np.int64), np.array(sizes, np.int64)
         return Run(window.buffer, *places, keys, window.offset, plain=False)
-
-    def _check_end(self) -> None:
-        window = self._window
-        window.need(2 * BLOCK, "the end of the archive")
-        if window.peek(2 * BLOCK) != END:
-            raise ShardError("archive ends with one zero block, not two", where=self._where)
-        # tar pads to its record size with zeros; anything else after the end is hidden data.
-        while window.ahead:
-            rest = window.peek(window.ahead)
-            if rest.count(0) != len(rest):
-                raise ShardError("there are data after the end of the archive", where=self._where)
-            window.start = window.end
-            window.fill()
 
 
 class _Keys:

@@ -49,8 +49,11 @@ class Runner:
         for peer in self._pythons:
             for workload in WORKLOADS if peer != "limit" else ():
                 folder = self._folder / peer / workload
+                part = folder.with_name(f"{workload}-part")
                 if not folder.exists():
-                    self._run(self._job(peer, "write", workload, folder, 1000.0))
+                    print(f"{peer} writes {workload} …", file=sys.stderr, flush=True)
+                    if self._run(self._job(peer, "write", workload, part, 1000.0)) is not None:
+                        part.rename(folder)
 
     def rounds(self, count: int) -> Rates:
         """Goes through everything several times."""

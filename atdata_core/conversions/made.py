@@ -17,13 +17,13 @@ class Part(NamedTuple):
     Args:
         name: What they are called.
         start: The number of the first one.
-        rows: How many they are.
+        rows: How many they are, or None where nobody has counted them.
         read: Gives their samples, from the first on, each time it is called.
     """
 
     name: str
     start: int
-    rows: int
+    rows: int | None
     read: Callable[[], Iterator[Any]]
 
 

@@ -5,20 +5,23 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.workloads import Workload
 
 _BUFFER = 2 << 20
 _TOGETHER = 64
+_BYTES = memoryview(np.random.default_rng(1).bytes(8 << 20))
 
 
 def write(workload: Workload, samples: Iterator[Any], folder: Path) -> None:
     paths = sorted((folder.parent.parent / "ours" / workload.name).glob("*.tar"))
     size = sum(path.stat().st_size for path in paths) / workload.count
-    with paths[0].open("rb") as file:
-        piece = file.read(round(size * _TOGETHER))
     with (folder / "data").open("wb", buffering=0) as file:
         while some := len(list(islice(samples, _TOGETHER))):
-            file.write(memoryview(piece)[: round(size * some)])
+            left = round(size * some)
+            while left:
+                left -= file.write(_BYTES[:left])
 
 
 def batches(workload: Workload, folder: Path) -> Iterator[dict[str, Any]]:

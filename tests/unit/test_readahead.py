@@ -1,0 +1,159 @@
+"""While one shard is read, the next one is fetched: in order, one at a time, closed in the end."""
+
+import io
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from atdata_core import Dataset
+from atdata_core.errors import IntegrityError, NotFoundError
+from atdata_core.shard import Shard, write_shards
+from atdata_core.sources import BaseSource, VerifiedSource
+from tests.support.samples import Item, items
+
+
+class Body(io.BytesIO):
+    """A stream that tells when it is closed."""
+
+    def __init__(self, data, log):
+        super().__init__(data)
+        self._log = log
+
+    def close(self):
+        if not self.closed:
+            self._log.append("closed")
+        super().close()
+
+
+class Server(BaseSource):
+    """Shards as if they came over the network; `asked` tells by which thread, and what happened."""
+
+    remote = True
+
+    def __init__(self, shards, missing=()):
+        self.shards_by_url = {shard.url: Path(shard.url).read_bytes() for shard in shards}
+        self.asked = []
+        self.log = []
+        self.arrived = {url: threading.Event() for url in self.shards_by_url}
+        self.missing = missing
+
+    def list_shards(self):
+        return list(self.shards_by_url)
+
+    def open_shard(self, shard_id):
+        self.asked.append((shard_id, threading.current_thread() is threading.main_thread()))
+        if shard_id in self.missing:
+            raise NotFoundError("gone", where=shard_id)
+        self.log.append("opened")
+        self.arrived[shard_id].set()
+        return Body(self.shards_by_url[shard_id], self.log)
+
+
+@pytest.fixture
+def shards(tmp_path):
+    return list(write_shards(items(12), tmp_path, max_samples=4))
+
+
+def dataset_of(server, shards):
+    return Dataset(VerifiedSource(server, shards), Item)
+
+
+def settled(server):
+    """Waits until all that was opened is closed."""
+    end = time.monotonic() + 5
+    while server.log.count("opened") != server.log.count("closed") and time.monotonic() < end:
+        time.sleep(0.01)
+    assert server.log.count("opened") == server.log.count("closed")
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+def test_the_next_shard_comes_while_one_is_read(shards, shuffled):
+    server = Server(shards)
+    dataset = dataset_of(server, shards)
+    going = iter(dataset.shuffled(0, 0, seed=1) if shuffled else dataset.ordered())
+    found = [next(going)]
+    assert server.arrived[shards[1].url].wait(5)
+    time.sleep(0.2)
+    assert [url for url, _ in server.asked] == [shard.url for shard in shards[:2]]
+    found += going
+    assert sorted(found, key=lambda item: item.id) == items(12)
+    assert [by_main for _, by_main in server.asked] == [True, False, False]
+    settled(server)
+
+
+def test_a_quick_pass_waits_for_nothing(shards):
+    server = Server(shards)
+    started = time.monotonic()
+    assert [i for b in dataset_of(server, shards).ordered(5) for i in b.id] == list(range(12))
+    assert time.monotonic() - started < 2
+    settled(server)
+
+
+def test_a_look_at_the_first_samples_fetches_one_shard(shards):
+    server = Server(shards)
+    assert dataset_of(server, shards).head(2) == items(2)
+    time.sleep(0.3)
+    assert [url for url, _ in server.asked] == [shards[0].url]
+    settled(server)
+
+
+def test_a_pass_that_is_given_up_leaves_nothing_open(shards):
+    server = Server(shards)
+    going = iter(dataset_of(server, shards).ordered())
+    next(going)
+    assert server.arrived[shards[1].url].wait(5)
+    going.close()
+    settled(server)
+    assert len(server.asked) == 2
+
+
+def test_a_pass_is_taken_up_where_it_was_left(shards):
+    server = Server(shards)
+    dataset = dataset_of(server, shards)
+    going = iter(dataset.ordered())
+    taken = [next(going) for _ in range(6)]
+    again = dataset.ordered()
+    again.load_state_dict(going.state_dict())
+    going.close()
+    assert taken + list(again) == items(12)
+    settled(server)
+
+
+def test_what_goes_wrong_ahead_is_told_in_its_turn(shards):
+    server = Server(shards, missing={shards[1].url})
+    found = []
+    with pytest.raises(NotFoundError, match="gone"):
+        for sample in dataset_of(server, shards):
+            found.append(sample)  # noqa: PERF402 - what came before the error counts
+    assert found == items(4)
+    settled(server)
+
+
+def test_a_shard_that_was_exchanged_is_never_handed_out(shards):
+    server = Server(shards)
+    server.shards_by_url[shards[1].url] = server.shards_by_url[shards[2].url]
+    found = []
+    with pytest.raises(IntegrityError):
+        for sample in dataset_of(server, shards):
+            found.append(sample)  # noqa: PERF402
+    assert found == items(4)
+    settled(server)
+
+
+@pytest.mark.parametrize("wrong", [-1, 1, 1000])
+def test_a_wrong_size_is_an_error(shards, wrong):
+    told = [Shard(s.url, s.cid, s.size + wrong, s.rows) for s in shards]
+    with pytest.raises(IntegrityError, match="another length"):
+        list(dataset_of(Server(shards), told))
+
+
+def test_sources_of_this_machine_and_of_others_own_are_read_by_one_thread(shards):
+    server = Server(shards)
+    server.remote = False
+    assert list(dataset_of(server, shards)) == items(12)
+    assert all(by_main for _, by_main in server.asked)
+    plain = Server(shards)
+    assert list(Dataset(plain, Item)) == items(12)
+    assert all(by_main for _, by_main in plain.asked)
