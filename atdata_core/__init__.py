@@ -24,6 +24,8 @@ from atdata_core.fieldtypes import Shape
 from atdata_core.indexes import AbstractIndex, AtmosphereIndex, FileIndex, LocalIndex
 from atdata_core.loading import load_dataset, load_splits
 from atdata_core.promotion import promote_to_atmosphere
+from atdata_core.publishing.attestations import attestations
+from atdata_core.publishing.evidence_files import evidence, verify_evidence
 from atdata_core.sample import PackableSample, packable
 from atdata_core.schema import Schema
 from atdata_core.shard import Shard
@@ -37,6 +39,7 @@ from atdata_core.stores import (
     S3DataStore,
     S3Source,
 )
+from atdata_core.verification import Verification, VerificationLevel
 
 __all__ = [
     "AbstractDataStore",
@@ -61,10 +64,15 @@ __all__ = [
     "Shape",
     "Shard",
     "StrongRef",
+    "Verification",
+    "VerificationLevel",
     "atmosphere",
+    "attestations",
     "errors",
+    "evidence",
     "load_dataset",
     "load_splits",
     "packable",
     "promote_to_atmosphere",
+    "verify_evidence",
 ]

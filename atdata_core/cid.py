@@ -69,7 +69,7 @@ def parse_dag_cbor(data: bytes) -> Any:
     """
     try:
         return cbrrr.decode_dag_cbor(data, atjson_mode=True)
-    except (ValueError, RecursionError) as error:
+    except (ValueError, RecursionError, MemoryError) as error:
         raise InvalidRecordError(f"bytes are not canonical DAG-CBOR: {error}") from error
 
 

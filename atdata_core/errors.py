@@ -11,6 +11,7 @@ The tree::
     ├── InvalidUriError (ValueError)        text is not an AT URI, DID, record key, or CID
     ├── InvalidRecordError (ValueError)     a record doesn't have the shape its type promises
     ├── NotFoundError (LookupError)         no dataset, schema, shard, record or account so named
+    │   └── AbsentError                     proven: the account's repository has no such record
     ├── ConflictError                       the name holds other content; another writer was first
     ├── VerificationError                   .code: what isn't proven, or proven otherwise
     ├── ConfigurationError                  a setting is missing or impossible
@@ -97,6 +98,10 @@ class NotFoundError(AtdataError, LookupError):
     """
 
     code: str | None = None
+
+
+class AbsentError(NotFoundError):
+    """The repository that the account signed is proven to hold no record of that address."""
 
 
 class ConflictError(AtdataError):

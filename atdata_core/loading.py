@@ -68,8 +68,12 @@ def load_dataset(
         InvalidRecordError: The record doesn't describe a dataset.
     """
     if split is not None:
+        if pin is not None or isinstance(path, StrongRef):
+            raise ConfigurationError(
+                "a link is to one record, which has no splits", where=str(path)
+            )
         splits = load_splits(
-            _plain(path, "split"), sample_type, index=index, store=store, verify=verify
+            path, sample_type, index=index, store=store, verify=verify, trusted=trusted
         )
         return splits[split]
     link: str | StrongRef | None = pin
@@ -99,6 +103,7 @@ def load_splits(
     index: AbstractIndex | None = None,
     store: AbstractDataStore | None = None,
     verify: VerificationLevel | str | None = None,
+    trusted: Sequence[str] | None = None,
 ) -> DatasetDict[Any]:
     """A dataset's splits, told by the names of its files, or each a dataset of its own.
 
@@ -117,6 +122,7 @@ def load_splits(
         index: See `load_dataset`.
         store: See `load_dataset`.
         verify: See `load_dataset`.
+        trusted: See `load_dataset`.
 
     Raises:
         NotFoundError: There is no such dataset, or only some of the files tell a split.
@@ -135,14 +141,16 @@ def load_splits(
                 )
             told[split] = name
     else:
-        _refuse_proof(text, verify=verify)
+        _refuse_proof(text, verify=verify, trusted=trusted)
         found = by_split(expand(text), text)
         return DatasetDict(
             {split: _of_shards(urls, sample_type, store) for split, urls in found.items()}
         )
     return DatasetDict(
         {
-            split: load_dataset(each, sample_type, index=index, store=store, verify=verify)
+            split: load_dataset(
+                each, sample_type, index=index, store=store, verify=verify, trusted=trusted
+            )
             for split, each in told.items()
         }
     )
@@ -175,17 +183,11 @@ def _target(client: AtmosphereClient, text: str) -> Target:
     return find_target(client, authority, name, version or None, prove=prove)
 
 
-def _plain(path: str | PathLike[str] | StrongRef, argument: str) -> str | PathLike[str]:
-    if isinstance(path, StrongRef):
-        raise ConfigurationError(f"a link to a record has no {argument}", where=path.uri)
-    return path
-
-
 def _refuse_proof(text: str, **asked: object) -> None:
     given = [name for name, value in asked.items() if value is not None]
     if given:
         raise ConfigurationError(
             f"{' and '.join(given)} can only be asked of records on the AT Protocol",
             where=text,
-            remedy="Index and files are as trustworthy as who writes to them",
+            remedy="An AtmosphereIndex asks for what its client does: AtmosphereClient(verify=…)",
         )

@@ -5,6 +5,7 @@ to name the handle too.
 """
 
 import functools
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -14,10 +15,18 @@ from urllib.parse import quote
 
 from atdata_core.atproto.uri import check_did, check_handle, check_resolvable_did
 from atdata_core.atproto.web import check_origin, get_json
-from atdata_core.errors import NotFoundError, ServiceError
+from atdata_core.errors import (
+    NotFoundError,
+    RateLimitedError,
+    ServiceError,
+    UnreachableError,
+)
 
 DEFAULT_PLC_URL = "https://plc.directory"
 _KEEP_S = 300
+_USABLE_S = 24 * 3600
+_MAX_KNOWN = 4096
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,8 +46,13 @@ class Identity:
     document: Mapping[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
 
+_last_known: dict[tuple[str, str], tuple[Identity, float]] = {}
+
+
 def resolve_did(did: str, *, fresh: bool = False) -> Identity:
     """The identity that a DID's document describes; asked anew after five minutes.
+
+    While nobody answers, what was known within the last day goes on being used, with a warning.
 
     Args:
         did: The DID.
@@ -52,7 +66,19 @@ def resolve_did(did: str, *, fresh: bool = False) -> Identity:
     check_resolvable_did(did)
     if fresh:
         _resolve_did.cache_clear()
-    return _resolve_did(did, plc_url(), int(time.monotonic() // _KEEP_S))
+    directory, now = plc_url(), time.monotonic()
+    try:
+        found = _resolve_did(did, directory, int(now // _KEEP_S))
+    except ServiceError as error:
+        last, at = _last_known.get((did, directory), (None, now))
+        if last is None or now - at > _USABLE_S or not _is_passing(error):
+            raise
+        _log.warning("%s: using what was known %.0f minutes ago: %s", did, (now - at) / 60, error)
+        return last
+    if len(_last_known) >= _MAX_KNOWN:
+        _last_known.clear()
+    _last_known[did, directory] = (found, now)
+    return found
 
 
 def forget_identities() -> None:
@@ -99,7 +125,13 @@ def plc_url() -> str:
     return os.environ.get("ATDATA_PLC_URL", DEFAULT_PLC_URL).rstrip("/")
 
 
-@functools.lru_cache(maxsize=4096)
+def _is_passing(error: ServiceError) -> bool:
+    """Whether a server is only down or busy, rather than answering something else."""
+    down = (error.got or "").startswith("HTTP 5")
+    return down or isinstance(error, (UnreachableError, RateLimitedError))
+
+
+@functools.lru_cache(maxsize=_MAX_KNOWN)
 def _resolve_did(did: str, directory: str, _slot: int) -> Identity:
     if did.startswith("did:plc:"):
         document = get_json(f"{directory}/{quote(did, safe=':')}")

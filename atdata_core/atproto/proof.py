@@ -6,8 +6,9 @@ the tree, and the signature by the key that the account's DID document names. A 
 wrote a record and that nobody changed it since, not that it is the newest; see `RevStore`.
 """
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -22,7 +23,7 @@ from atdata_core.atproto.mst import find
 from atdata_core.atproto.revisions import RevStore, default_revs
 from atdata_core.atproto.uri import AtUri
 from atdata_core.atproto.web import get_bytes
-from atdata_core.errors import NotFoundError, UnreachableError, VerificationError
+from atdata_core.errors import AbsentError, NotFoundError, UnreachableError, VerificationError
 
 _VERSION = 3
 _MAX_AHEAD_S = 300
@@ -92,7 +93,8 @@ def prove_record(
         allow_rollback: Whether an older state of the repository than was seen is taken.
 
     Raises:
-        NotFoundError: There is no such account, or its repository holds no such record.
+        AbsentError: Its repository is proven to hold no such record.
+        NotFoundError: There is no such account, or its server says that there is no such record.
         VerificationError: The proof doesn't prove it; `code` says why.
         ServiceError: A server refuses, or isn't reached.
     """
@@ -103,7 +105,7 @@ def prove_record(
     revs = revs or default_revs()
     floor = revs.get(did) or ""
     try:
-        proven = _prove(identity, parsed)
+        proof = _fetch(identity, parsed)
     except (VerificationError, NotFoundError, UnreachableError) as error:
         # The account may have moved, or changed its key, since its document was asked for.
         if isinstance(error, VerificationError) and error.code not in _STALE:
@@ -111,9 +113,11 @@ def prove_record(
         fresh = resolve_did(did, fresh=True)
         if fresh.document == identity.document:
             raise
-        proven = _prove(fresh, parsed)
-    revs.note(did, proven.rev, proven.commit, floor=floor, allow_rollback=allow_rollback)
-    return proven
+        proof = _fetch(fresh, parsed)
+    # Also where it proves an absence: an old state would show that what is new isn't there.
+    commit = cid_text(proof.car.root)
+    revs.note(did, proof.commit.rev, commit, floor=floor, allow_rollback=allow_rollback)
+    return proof.record()
 
 
 def verify_proof(
@@ -129,53 +133,78 @@ def verify_proof(
             that of this machine.
 
     Raises:
-        NotFoundError: The CAR proves that the repository holds no such record.
+        AbsentError: It proves that the repository holds no such record.
         VerificationError: It proves nothing; `code` says why.
     """
     parsed = uri if isinstance(uri, AtUri) else AtUri.parse(uri)
+    return _verify(car, did_document, parsed, time.time() if now is None else now).record()
+
+
+@dataclass(frozen=True)
+class _Proof:
+    """A CAR that proves where a record is, or that it isn't."""
+
+    uri: AtUri
+    data: bytes
+    car: Car
+    commit: Commit
+    key: str
+    cid: bytes | None
+    document: Mapping[str, Any]
+
+    def record(self) -> ProvenRecord:
+        """The record; raises `AbsentError` if the proof is of its absence."""
+        if self.cid is None:
+            raise AbsentError(
+                "repository holds no such record, as its signature proves",
+                where=str(self.uri),
+                got=f"revision {self.commit.rev}",
+            )
+        with _located(self.uri):
+            value = decode_json(self.car.block(self.cid, "the record"), "record")
+            if not isinstance(value, dict):
+                raise broken("record is not a map", got=repr(value)[:80])
+        return ProvenRecord(
+            uri=str(self.uri),
+            cid=cid_text(self.cid),
+            value=value,
+            rev=self.commit.rev,
+            signing_key=self.key,
+            commit=cid_text(self.car.root),
+            car=self.data,
+            did_document=self.document,
+        )
+
+
+def _verify(data: bytes, document: Mapping[str, Any], uri: AtUri, now: float) -> _Proof:
+    with _located(uri):
+        car = read_car(data)
+        commit = read_commit(car)
+        if commit.did != uri.authority:
+            raise VerificationError(
+                "commit is of another account's repository",
+                code="other-did",
+                expected=uri.authority,
+                got=repr(commit.did)[:120],
+            )
+        key = signing_key(document, uri.authority)
+        if not is_signed(key, commit.signed, commit.signature):
+            raise VerificationError(
+                "commit isn't signed by the account's key", code="signature", expected=key
+            )
+        _check_time(commit.rev, now)
+        cid = find(car, commit.data, f"{uri.collection}/{uri.rkey}")
+    return _Proof(uri, data, car, commit, key, cid, document)
+
+
+@contextlib.contextmanager
+def _located(uri: AtUri) -> Iterator[None]:
+    """Says of a failure within the block what was to be proven."""
     try:
-        return _verify(car, did_document, parsed, time.time() if now is None else now)
+        yield
     except VerificationError as error:
-        error.where = error.where or str(parsed)
+        error.where = error.where or str(uri)
         raise
-
-
-def _verify(data: bytes, document: Mapping[str, Any], uri: AtUri, now: float) -> ProvenRecord:
-    car = read_car(data)
-    commit = read_commit(car)
-    if commit.did != uri.authority:
-        raise VerificationError(
-            "commit is of another account's repository",
-            code="other-did",
-            expected=uri.authority,
-            got=repr(commit.did)[:120],
-        )
-    key = signing_key(document, uri.authority)
-    if not is_signed(key, commit.signed, commit.signature):
-        raise VerificationError(
-            "commit isn't signed by the account's key", code="signature", expected=key
-        )
-    _check_time(commit.rev, now)
-    cid = find(car, commit.data, f"{uri.collection}/{uri.rkey}")
-    if cid is None:
-        raise NotFoundError(
-            "repository holds no such record, as its signature proves",
-            where=str(uri),
-            got=f"revision {commit.rev}",
-        )
-    value = decode_json(car.block(cid, "the record"), "record")
-    if not isinstance(value, dict):
-        raise broken("record is not a map", got=repr(value)[:80])
-    return ProvenRecord(
-        uri=str(uri),
-        cid=cid_text(cid),
-        value=value,
-        rev=commit.rev,
-        signing_key=key,
-        commit=cid_text(car.root),
-        car=data,
-        did_document=document,
-    )
 
 
 def read_commit(car: Car) -> Commit:
@@ -221,7 +250,8 @@ def _check_time(rev: str, now: float) -> None:
         )
 
 
-def _prove(identity: Identity, uri: AtUri) -> ProvenRecord:
+def _fetch(identity: Identity, uri: AtUri) -> _Proof:
     url = f"{identity.pds}/xrpc/com.atproto.sync.getRecord"
     params = {"did": uri.authority, "collection": uri.collection, "rkey": uri.rkey}
-    return verify_proof(get_bytes(url, params, MAX_CAR_BYTES), identity.document, uri)
+    car = get_bytes(url, params, MAX_CAR_BYTES)
+    return _verify(car, identity.document, uri, time.time())

@@ -5,22 +5,29 @@ a repository, signed as it was then. Whoever remembers the newest revision notic
 """
 
 import contextlib
-import json
 import os
-import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from atdata_core.errors import ConfigurationError, VerificationError
+
+if TYPE_CHECKING:
+    import sqlite3
+
+_WAIT_S = 30.0
+_CREATE = "CREATE TABLE IF NOT EXISTS revisions (did TEXT PRIMARY KEY, rev TEXT, cid TEXT)"
+_SELECT = "SELECT rev, cid FROM revisions WHERE did = ?"
+_REPLACE = "REPLACE INTO revisions VALUES (?, ?, ?)"
 
 
 class RevStore:
     """The newest revision of each repository that was proven, with the CID of its commit.
 
     Args:
-        path: A file that keeps them, for other processes and the next run too; None: they are
-            kept as long as this object is.
+        path: A file (SQLite) that keeps them, for other processes and the next run too; None: they
+            are kept as long as this object is.
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
@@ -30,8 +37,9 @@ class RevStore:
 
     def get(self, did: str) -> str | None:
         """The newest revision seen of an account's repository, or None."""
-        with self._locked():
-            return self._seen.get(did, (None, ""))[0]
+        with self._locked() as seen:
+            known = seen.get(did)
+            return None if known is None else known[0]
 
     def note(
         self,
@@ -58,33 +66,30 @@ class RevStore:
                 one (``fork``).
             ConfigurationError: The file can't be read or written.
         """
-        with self._locked():
-            known = self._seen.get(did)
+        with self._locked() as seen:
+            known = seen.get(did)
             if known == (rev, commit):
                 return
             if known is not None and not allow_rollback:
                 _check_forward(did, known, (rev, commit), known[0] if floor is None else floor)
                 if rev < known[0]:
                     return
-            self._seen[did] = (rev, commit)
-            if self.path is not None:
-                _write(self.path, self._seen)
+            seen[did] = (rev, commit)
 
     @contextlib.contextmanager
-    def _locked(self) -> Iterator[None]:
+    def _locked(self) -> Iterator["_Seen"]:
         with self._lock:
             if self.path is None:
-                yield
+                yield self._seen
                 return
-            with _file_lock(self.path):
-                self._seen = _read(self.path)
-                yield
+            with _opened(self.path) as database:
+                yield _Table(database)
 
 
 def default_revs() -> RevStore:
     """What this process has seen; also earlier ones, if ``ATDATA_STATE`` names a folder."""
     folder = os.environ.get("ATDATA_STATE")
-    return RevStore(Path(folder) / "revisions.json") if folder else _IN_MEMORY
+    return RevStore(Path(folder) / "revisions.sqlite") if folder else _IN_MEMORY
 
 
 _IN_MEMORY = RevStore()
@@ -110,42 +115,40 @@ def _check_forward(did: str, known: tuple[str, str], new: tuple[str, str], floor
         )
 
 
+class _Seen(Protocol):
+    def get(self, did: str, /) -> tuple[str, str] | None: ...
+
+    def __setitem__(self, did: str, seen: tuple[str, str], /) -> None: ...
+
+
+class _Table:
+    def __init__(self, database: "sqlite3.Connection") -> None:
+        self._database = database
+
+    def get(self, did: str, /) -> tuple[str, str] | None:
+        row = self._database.execute(_SELECT, (did,)).fetchone()
+        return None if row is None else (str(row[0]), str(row[1]))
+
+    def __setitem__(self, did: str, seen: tuple[str, str], /) -> None:
+        self._database.execute(_REPLACE, (did, *seen))
+
+
 @contextlib.contextmanager
-def _file_lock(path: Path) -> Iterator[None]:
-    import fcntl
+def _opened(path: Path) -> Iterator["sqlite3.Connection"]:
+    """The database at a path, within a transaction that no other process is in."""
+    import sqlite3
 
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_name(path.name + ".lock").open("w")
-    except OSError as error:
-        raise _unusable(path, error) from error
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _read(path: Path) -> dict[str, tuple[str, str]]:
-    try:
-        body = json.loads(path.read_text("utf-8"))
-        return {str(did): (str(rev), str(commit)) for did, (rev, commit) in body.items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
-        raise _unusable(path, error) from error
-
-
-def _write(path: Path, seen: dict[str, tuple[str, str]]) -> None:
-    try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-            json.dump(seen, file, indent=0, sort_keys=True)
-        Path(file.name).replace(path)
-    except OSError as error:
-        raise _unusable(path, error) from error
-
-
-def _unusable(path: Path, error: Exception) -> ConfigurationError:
-    return ConfigurationError(
-        f"file of revisions can't be used: {error}",
-        where=str(path),
-        remedy="It holds what keeps servers from going back; remove it only if that is lost anyway",
-    )
+        connection = sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None)
+        with contextlib.closing(connection) as database:
+            database.execute("BEGIN IMMEDIATE")
+            database.execute(_CREATE)
+            yield database
+            database.execute("COMMIT")
+    except (OSError, sqlite3.Error) as error:
+        raise ConfigurationError(
+            f"file of revisions can't be used: {error}",
+            where=str(path),
+            remedy="It keeps servers from going back; remove it only if what it knows is lost",
+        ) from error

@@ -112,7 +112,7 @@ def evidence(record: str | AtUri | ProvenRecord, path: str | PathLike[str] | Non
 
 def verify_evidence(
     file: bytes | str | PathLike[str],
-    shards: Sequence[str | PathLike[str]] = (),
+    shards: str | PathLike[str] | Sequence[str | PathLike[str]] = (),
     *,
     log: Sequence[Any] | None = None,
 ) -> Evidence:
@@ -120,7 +120,7 @@ def verify_evidence(
 
     Args:
         file: The file's path, or its bytes.
-        shards: Files that have to be shards of the dataset, in any order.
+        shards: A file, or files in any order, that have to be shards of the dataset.
         log: A newer history of the account than the one in the file, if there is one: it tells
             until when the key was the account's.
 
@@ -130,6 +130,7 @@ def verify_evidence(
         NotFoundError: There is no such file.
     """
     body = _read(file)
+    paths = [shards] if isinstance(shards, (str, PathLike)) else list(shards)
     try:
         uri = AtUri.parse(str(body["uri"]))
         car, document, made_at = _to_bytes(body["car"]), body["didDocument"], str(body["madeAt"])
@@ -149,9 +150,9 @@ def verify_evidence(
     record = Record(proven.value, proven.uri, proven.cid)
     entry = parse_dataset(record, manifest) if record.get("$type") in DATASET_TYPES else None
     facts.append(fact)
-    if shards:
-        facts.append(_check_shards(shards, entry, proven.uri))
-    return Evidence(proven, made_at, period, entry, len(shards), tuple(facts))
+    if paths:
+        facts.append(_check_shards(paths, entry, proven.uri))
+    return Evidence(proven, made_at, period, entry, len(paths), tuple(facts))
 
 
 def _key_period(

@@ -19,6 +19,7 @@ from atdata_core.errors import (
     SchemaError,
     VerificationError,
 )
+from atdata_core.publishing.attestations import attestation_by
 from atdata_core.publishing.manifests import read_dataset
 from atdata_core.publishing.schemas import check_type
 from atdata_core.schema import Schema
@@ -95,7 +96,7 @@ def open_record(
     client: AtmosphereClient,
     target: Target,
     least: VerificationLevel,
-    trusted: Sequence[str] = (),  # noqa: ARG001
+    trusted: Sequence[str] = (),
 ) -> Opened:
     """Reads a dataset's record and its schema's, and proves them.
 
@@ -118,6 +119,8 @@ def open_record(
         )
     schema, fact = _read_schema(client, record, entry, proven=least > _LEVEL.TRANSPORT)
     verification = _with_bytes(_with_fact(verification, fact), entry)
+    if verification.level > _LEVEL.TRANSPORT:
+        verification = _with_attestations(client, verification, trusted)
     _check_reached(verification, entry, least)
     return Opened(entry, schema, verification)
 
@@ -138,6 +141,14 @@ def _read(
     else:
         record = client.get_record(target.uri)
         fact = f"the server of {AtUri.parse(record.uri).authority} gave the record {record.cid}"
+    collection = AtUri.parse(record.uri).collection
+    if record.get("$type") != collection:
+        raise InvalidRecordError(
+            "record is of another type than its address says",
+            where=record.uri,
+            expected=collection,
+            got=repr(record.get("$type"))[:120],
+        )
     if target.cid not in (None, record.cid):
         raise _changed(
             "record was changed since it was linked to", record.uri, str(target.cid), record.cid
@@ -218,6 +229,32 @@ def _with_bytes(verification: Verification, entry: DatasetEntry) -> Verification
     return dataclasses.replace(_with_fact(verification, fact), level=level)
 
 
+def _with_attestations(
+    client: AtmosphereClient, verification: Verification, trusted: Sequence[str]
+) -> Verification:
+    subject = StrongRef(verification.uri, verification.record_cid)
+    found = []
+    for did in trusted:
+        if did == verification.did:
+            fact = f"{did} is the dataset's own account, which can't attest it"
+        else:
+            try:
+                attestation = attestation_by(client, did, subject)
+            except AtdataError as error:  # what one witness can't tell, another may
+                verification = _with_fact(verification, f"{did} couldn't be asked: {error}")
+                continue
+            if attestation is not None:
+                found.append(did)
+                fact = f"{did} attests it: {attestation.method!r}, {attestation.created_at}"
+            else:
+                fact = f"{did} doesn't attest it"
+        verification = _with_fact(verification, fact)
+    level = verification.level
+    if found and level == _LEVEL.BYTES:
+        level = _LEVEL.ATTESTED
+    return dataclasses.replace(verification, level=level, attested_by=tuple(found))
+
+
 def _loose(entry: DatasetEntry) -> list[str]:
     return [shard.url for shard in entry.shards if shard.cid is None]
 
@@ -231,7 +268,7 @@ def _check_reached(
     if least == _LEVEL.PINNED and not verification.pinned:
         why.append("no link or pin tells the record's CID")
     if least > verification.level and not why:
-        why.append("nobody trusted attests it")
+        why.append("nobody whom you trust attests it")
     if not why:
         return
     reached = min(verification.level, _LEVEL.SIGNED) if least == _LEVEL.PINNED else None

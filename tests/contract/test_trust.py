@@ -4,23 +4,32 @@ import json
 import secrets
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 import atdata_core as atdata
 from atdata_core import FileIndex, StrongRef
-from atdata_core.atmosphere import AtmosphereClient, AtmosphereIndex, LabelPublisher, PDSBlobStore
+from atdata_core.atmosphere import (
+    AtmosphereClient,
+    AtmosphereIndex,
+    AttestationPublisher,
+    DatasetPublisher,
+    LabelPublisher,
+    PDSBlobStore,
+    SchemaPublisher,
+)
 from atdata_core.atproto import identity
 from atdata_core.atproto.plc import fetch_log, verify_log
 from atdata_core.atproto.proof import prove_record
 from atdata_core.atproto.records import NAMESPACES
-from atdata_core.errors import NotFoundError, VerificationError
+from atdata_core.errors import ConfigurationError, NotFoundError, VerificationError
 from atdata_core.publishing.evidence_files import evidence, verify_evidence
 from atdata_core.verification import VerificationLevel
 from tests.support import web
 from tests.support.plc import operation, signed
 from tests.support.repo import Key
-from tests.support.samples import Item, items
+from tests.support.samples import Item, items, shard_file
 
 NOTE = "com.example.note"
 
@@ -116,6 +125,18 @@ def test_evidence_of_a_real_dataset_is_checked_without_a_server(published, tmp_p
     identity._resolve_did.cache_clear()
 
 
+def test_evidence_of_a_dataset_with_very_many_shards_holds_their_list(client, tmp_path):
+    paths = [shard_file(tmp_path / f"{n}.tar", items(1, n)) for n in range(40)]
+    schema = str(SchemaPublisher(client).publish(Item))
+    publisher = DatasetPublisher(client, max_record_bytes=2_000)
+    uri = publisher.publish_with_blobs([p.read_bytes() for p in paths], schema, name="many")
+    data = evidence(uri)
+    assert "manifest" in json.loads(data)
+    found = verify_evidence(data, paths)
+    assert found.shards == len(found.entry.shards) == 40
+    assert atdata.load_dataset(str(uri), Item).verification.level is VerificationLevel.BYTES
+
+
 @pytest.fixture
 def own_key(services):
     """An account whose owner holds a rotation key, logged in, and that key."""
@@ -192,10 +213,10 @@ def test_evidence_outlives_the_key_that_signed_it(services, own_key, tmp_path):
 
 def _prove_by(document, did, uri):
     """A record by the key of an old document."""
-    from atdata_core.atproto.proof import _prove
+    from atdata_core.atproto.proof import _fetch
     from atdata_core.atproto.uri import AtUri
 
-    return _prove(identity._identity(did, document), AtUri.parse(uri))
+    return _fetch(identity._identity(did, document), AtUri.parse(uri)).record()
 
 
 def test_histories_made_by_hand_are_taken_by_the_directory(services):
@@ -221,3 +242,59 @@ def test_histories_made_by_hand_are_taken_by_the_directory(services):
     assert [e["cid"] for e in log] == [e["cid"] for e in history.log]
     (only,) = verify_log(history.did, log)
     assert only.key == signing.did
+
+
+# --- attestations
+
+
+@pytest.fixture(scope="module")
+def witness(services):
+    """Another account, logged in."""
+    account = services.create_account(f"w{secrets.token_hex(5)}")
+    with AtmosphereClient() as other:
+        other.login(account.handle, account.app_password)
+        yield other
+
+
+@pytest.mark.parametrize("namespace", NAMESPACES)
+def test_an_attestation_lifts_the_level_of_those_who_trust_it(client, witness, tmp_path, namespace):
+    entry, shards = publish(client, tmp_path, f"a-{secrets.token_hex(4)}", namespace)
+    publisher = AttestationPublisher(witness, namespace=namespace)
+    assert atdata.attestations(entry.uri, [witness.did]) == []
+    uri = publisher.publish(entry.uri, description="read on a Thursday")
+    value = web.record(witness.base_url, str(uri))["value"]
+    assert value["subject"] == {"uri": entry.uri, "cid": entry.record_cid}
+    assert (value["shards"], value["level"]) == (2, "bytes")
+    assert value["bytes"] == sum(Path(path).stat().st_size for path in shards)
+    assert value["contentCid"] == entry.cid
+    found = atdata.load_dataset(entry.uri, Item, verify="attested", trusted=[witness.did])
+    assert found.verification.level is VerificationLevel.ATTESTED
+    assert found.verification.attested_by == (witness.did,)
+    assert found.count() == 6
+    (attestation,) = atdata.attestations(entry.uri, [witness.did, client.did])
+    assert attestation.description == "read on a Thursday"
+    assert (attestation.did, attestation.uri) == (witness.did, str(uri))
+
+    # The same again is the record that is there; another one takes its place.
+    created = value["createdAt"]
+    assert publisher.publish(entry.uri, description="read on a Thursday") == uri
+    assert web.record(witness.base_url, str(uri))["value"]["createdAt"] == created
+    again = publisher.publish(atdata.load_dataset(entry.uri, Item), method="trained on it")
+    assert again == uri
+    assert web.record(witness.base_url, str(uri))["value"]["method"] == "trained on it"
+    witness.delete_record(uri)
+    assert atdata.attestations(entry.uri, [witness.did]) == []
+
+
+def test_what_isn_t_proven_is_not_attested(client, witness, published, tmp_path):
+    publisher = AttestationPublisher(witness)
+    local = FileIndex(tmp_path)
+    local.write_samples(items(3), name="here", sample_type=Item)
+    opened = atdata.load_dataset(published[0].uri, Item)
+    for dataset in (local.open_dataset("here"), opened.map(lambda item: item)):
+        with pytest.raises(ConfigurationError, match="opened by its record"):
+            publisher.publish(dataset)
+    loose = atdata.load_dataset(published[0].uri, Item, verify="transport")
+    with pytest.raises(VerificationError, match="nothing to attest"):
+        publisher.publish(loose)
+    assert list(witness.iter_records(f"{NAMESPACES[0]}.attestation")) == []

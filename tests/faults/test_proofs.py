@@ -13,9 +13,11 @@ import atdata_core as atdata
 from atdata_core import Schema, Shard, StrongRef
 from atdata_core.atmosphere import AtmosphereClient, AtmosphereIndex, DatasetLoader
 from atdata_core.atproto.records import (
+    ATTESTATION_TYPES,
     DATASET_TYPES,
     LABEL_TYPES,
     SCHEMA_TYPES,
+    attestation_key,
     blob_storage,
     dataset_record,
     external_storage,
@@ -26,6 +28,7 @@ from atdata_core.atproto.revisions import RevStore
 from atdata_core.cid import dag_cbor_cid, raw_cid
 from atdata_core.entry import DatasetEntry
 from atdata_core.errors import (
+    AbsentError,
     ConfigurationError,
     IntegrityError,
     InvalidRecordError,
@@ -152,6 +155,20 @@ def test_a_level_can_only_be_asked_of_records(tmp_path):
         with pytest.raises(ConfigurationError, match="can only be asked of records"):
             atdata.load_dataset(tmp_path / "a.tar", Item, **options)
     assert atdata.load_dataset(tmp_path / "a.tar", Item).verification is None
+    with pytest.raises(ConfigurationError, match="can only be asked of records"):
+        atdata.load_splits(tmp_path, Item, verify="bytes")
+    for path, pin in (("at://x", raw_cid(b"")), (StrongRef("at://x", raw_cid(b"")), None)):
+        with pytest.raises(ConfigurationError, match="no splits"):
+            atdata.load_dataset(path, Item, split="train", pin=pin)
+
+
+def test_splits_are_proven_each(liar, data):
+    uri = publish(liar, data, rkey="train", name="digits-train")
+    splits = atdata.load_splits({"train": uri}, Item, verify="signed")
+    assert splits["train"].verification.level is VerificationLevel.BYTES
+    other = publish(liar, data, rkey="test", name="digits-test")
+    splits = atdata.load_splits(f"@{HANDLE}/digits-{{train,test}}", Item)
+    assert [splits[name].verification.uri for name in ("train", "test")] == [uri, other]
 
 
 def test_a_pinned_record_is_that_record(liar, uri):
@@ -243,6 +260,29 @@ def test_a_server_that_goes_back_is_noticed(liar, uri, data):
     assert DatasetLoader(client).to_dataset(uri).entry.description is None
 
 
+def test_a_server_can_t_hide_what_is_new_by_going_back(liar, uri, data):
+    """An old state proves, signed and all, that a newer record isn't there."""
+    client = AtmosphereClient(revs=RevStore())
+    before = liar.repo().car()
+    newer = publish(liar, data, rkey="newer", name="newer")
+    assert client.prove_record(newer)
+    liar.answer(PROOF, before)
+    with pytest.raises(VerificationError, match="older state"):
+        client.prove_record(newer)
+    with pytest.raises(AbsentError):
+        AtmosphereClient(revs=RevStore()).prove_record(newer)
+
+
+def test_a_proof_of_absence_is_remembered_too(liar, uri):
+    revs = RevStore()
+    before = liar.repo().car()
+    with pytest.raises(AbsentError):
+        AtmosphereClient(revs=revs).prove_record(uri + "x")
+    liar.answer(PROOF, before)
+    with pytest.raises(VerificationError, match="older state"):
+        AtmosphereClient(revs=revs).prove_record(uri)
+
+
 def test_revisions_are_remembered_from_one_run_to_the_next(liar, uri, tmp_path, monkeypatch):
     monkeypatch.setenv("ATDATA_STATE", str(tmp_path))
     old = liar.repo().car()
@@ -288,8 +328,13 @@ def test_the_repository_of_another_account_is_not_believed(liar, uri):
 
 
 def test_a_record_that_isn_t_there_is_proven_not_to_be(liar, uri):
-    with pytest.raises(NotFoundError, match="holds no such record, as its signature proves"):
+    with pytest.raises(AbsentError, match="holds no such record, as its signature proves"):
         atdata.load_dataset(uri + "x", Item)
+    assert len(liar.asked(DID)) == 1  # there is nothing to ask for again
+    liar.answer(PROOF, {"error": "RecordNotFound", "message": "not here"}, 400)
+    with pytest.raises(NotFoundError, match="not here") as caught:
+        atdata.load_dataset(uri, Item)
+    assert not isinstance(caught.value, AbsentError)
 
 
 def test_a_block_less_or_changed_is_noticed(liar, uri):
@@ -441,6 +486,13 @@ def test_an_entry_that_was_listed_has_to_be_still_the_same(liar, uri, data):
         index.open_dataset(entry)
 
 
+@pytest.mark.parametrize("verify", ["transport", "bytes"])
+def test_a_record_under_the_address_of_another_type_is_refused(liar, uri, verify):
+    moved = liar.add_record("com.example.other", "d", liar.records[uri])
+    with pytest.raises(InvalidRecordError, match="than its address says"):
+        atdata.load_dataset(moved, Item, verify=verify)
+
+
 def test_the_public_namespace_is_proven_as_well(liar, data):
     uri = publish(liar, data, names=names_of("science.alt.dataset"))
     assert atdata.load_dataset(uri, Item).verification.level is VerificationLevel.BYTES
@@ -452,3 +504,134 @@ def test_a_tree_with_a_record_in_place_of_a_node_is_refused(liar, uri):
     liar.answer(PROOF, made.car())
     refused(uri, "structure")
     assert CID(made.root)
+
+
+# --- attestations
+
+
+@pytest.fixture
+def witness(liar):
+    """Another account on the same server, trusted or not."""
+    did = "did:web:localhost%3A" + liar.url.rpartition(":")[2]
+    liar.answer("did.json", liar.document(id=did))
+    return did
+
+
+def attest(liar, witness, uri, collection=ATTESTATION_TYPES[0], **changes):
+    subject = StrongRef(uri, dag_cbor_cid(liar.records[uri]))
+    record = {
+        "$type": collection,
+        "subject": subject.to_json(),
+        "method": "shards-read",
+        "createdAt": "2026-01-01T00:00:00Z",
+    } | changes
+    place = f"at://{witness}/{collection}/{attestation_key(subject)}"
+    liar.records[place] = {key: value for key, value in record.items() if value is not ...}
+    return place
+
+
+@pytest.mark.parametrize("collection", ATTESTATION_TYPES)
+def test_what_a_trusted_account_attests_is_the_highest_level(
+    liar, uri, witness, collection, monkeypatch
+):
+    assert 'verify="bytes"' in refused(uri, "level", verify="attested", trusted=[witness])
+    attest(liar, witness, uri, collection)
+    found = atdata.load_dataset(uri, Item, verify="attested", trusted=[witness]).verification
+    assert found.level is VerificationLevel.ATTESTED
+    assert found.attested_by == (witness,)
+    assert any(witness in fact and "shards-read" in fact for fact in found.evidence)
+    refused(uri, "level", verify="attested")
+    assert atdata.load_dataset(uri, Item).verification.attested_by == ()
+    monkeypatch.setenv("ATDATA_TRUSTED_DIDS", f" {witness} , {DID},")
+    assert atdata.load_dataset(uri, Item).verification.level is VerificationLevel.ATTESTED
+    (attestation,) = atdata.attestations(uri)
+    assert (attestation.did, attestation.method) == (witness, "shards-read")
+    assert attestation.subject == StrongRef(uri, dag_cbor_cid(liar.records[uri]))
+
+
+def test_an_attestation_is_of_one_content_only(liar, uri, witness, data):
+    attest(liar, witness, uri)
+    link = StrongRef(uri, dag_cbor_cid(liar.records[uri]))
+    publish(liar, data, description="changed since")
+    assert atdata.attestations(uri, [witness]) == []
+    assert len(atdata.attestations(link, [witness])) == 1
+    refused(uri, "level", verify="attested", trusted=[witness])
+
+
+def test_nobody_attests_their_own_dataset(liar, uri):
+    attest(liar, DID, uri)
+    refused(uri, "level", verify="attested", trusted=[DID])
+    found = atdata.load_dataset(uri, Item, trusted=[DID]).verification
+    assert found.level is VerificationLevel.BYTES
+    assert any("can't attest it" in fact for fact in found.evidence)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"subject": {"uri": f"at://{DID}/{DATASET_TYPE}/other", "cid": dag_cbor_cid({})}},
+        {"subject": ...},
+        {"subject": {"uri": "x", "cid": "y"}},
+        {"method": ...},
+        {"method": 5},
+        {"$type": "com.example.other"},
+        {"shards": -1},
+    ],
+    ids=str,
+)
+def test_attestations_of_something_else_count_for_nothing(liar, uri, witness, changes):
+    attest(liar, witness, uri, **changes)
+    with pytest.raises(InvalidRecordError):
+        atdata.attestations(uri, [witness])
+    found = atdata.load_dataset(uri, Item, trusted=[witness]).verification
+    assert found.level is VerificationLevel.BYTES
+    assert any("couldn't be asked" in fact for fact in found.evidence)
+    refused(uri, "level", verify="attested", trusted=[witness])
+
+
+def test_attestations_that_their_account_didn_t_sign_count_for_nothing(liar, uri, witness):
+    attest(liar, witness, uri)
+    liar.answer("did.json", liar.document(id=witness, verificationMethod=[]))
+    with pytest.raises(VerificationError):
+        atdata.attestations(uri, [witness])
+    refused(uri, "level", verify="attested", trusted=[witness])
+    assert atdata.load_dataset(uri, Item, trusted=[witness]).verification.attested_by == ()
+
+
+def test_accounts_to_trust_are_told_by_did(liar, uri, monkeypatch):
+    with pytest.raises(InvalidUriError):
+        atdata.load_dataset(uri, Item, trusted=[HANDLE])
+    monkeypatch.setenv("ATDATA_TRUSTED_DIDS", HANDLE)
+    with pytest.raises(InvalidUriError):
+        atdata.load_dataset(uri, Item)
+
+
+# --- a directory that doesn't answer
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, None])
+def test_a_directory_that_is_down_is_done_without_for_a_day(liar, uri, status, monkeypatch, caplog):
+    from atdata_core.atproto import identity
+
+    assert atdata.load_dataset(uri, Item)
+    identity._resolve_did.cache_clear()
+    if status is None:
+        liar.answer(DID, b"", headers={"Content-Length": "7"})
+    else:
+        liar.answer(DID, {"message": "busy"}, status)
+    assert atdata.load_dataset(uri, Item).verification.level is VerificationLevel.BYTES
+    assert "using what was known" in caplog.text
+    monkeypatch.setattr(identity, "_USABLE_S", -1)
+    with pytest.raises(ServiceError):
+        atdata.load_dataset(uri, Item)
+
+
+@pytest.mark.parametrize(("status", "body"), [(404, {}), (410, {}), (400, {}), (200, {"id": "x"})])
+def test_a_directory_that_says_something_else_is_believed(liar, uri, status, body):
+    from atdata_core.atproto import identity
+
+    assert atdata.load_dataset(uri, Item)
+    identity._resolve_did.cache_clear()
+    liar.answer(DID, body, status)
+    with pytest.raises((NotFoundError, ServiceError)):
+        atdata.load_dataset(uri, Item)

@@ -217,6 +217,7 @@ def test_evidence_proves_a_dataset_and_its_shards(made, history, directory, shar
     found = verify_evidence(data, shards)
     assert found.shards == 2
     assert found.facts[-1].startswith("2 of 2 shards")
+    assert verify_evidence(data, shards[0]).shards == 1
     assert verify_evidence(data, shards[1:]).facts[-1].startswith("1 of 2 shards")
     shards[0].write_bytes(shards[0].read_bytes() + b"\0")
     with pytest.raises(IntegrityError, match=r"0\.tar"):

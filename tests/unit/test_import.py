@@ -5,7 +5,10 @@ import sys
 
 import pytest
 
-HEAVY = ("boto3", "botocore", "redis", "atproto", "httpx", "webdataset", "pyarrow", "torch")
+HEAVY = (
+    *("boto3", "botocore", "redis", "atproto", "httpx", "webdataset", "pyarrow", "torch"),
+    *("atproto_crypto", "cryptography", "libipld"),
+)
 
 EXPORTED = {
     "AbstractDataStore",
@@ -30,30 +33,48 @@ EXPORTED = {
     "Shape",
     "Shard",
     "StrongRef",
+    "Verification",
+    "VerificationLevel",
     "atmosphere",
+    "attestations",
     "errors",
+    "evidence",
     "load_dataset",
     "load_splits",
     "packable",
     "promote_to_atmosphere",
+    "verify_evidence",
 }
 ATMOSPHERE = {
     "AtUri",
     "AtmosphereClient",
     "AtmosphereIndex",
+    "Attestation",
+    "AttestationPublisher",
     "BlobSource",
     "CodeReference",
     "DatasetLoader",
     "DatasetPublisher",
+    "Evidence",
+    "KeyPeriod",
     "LabelLoader",
     "LabelPublisher",
     "LensDescription",
     "LensLoader",
     "LensPublisher",
     "PDSBlobStore",
+    "ProvenRecord",
     "Record",
+    "RevStore",
     "SchemaLoader",
     "SchemaPublisher",
+    "Verification",
+    "VerificationLevel",
+    "attestations",
+    "evidence",
+    "prove_record",
+    "verify_evidence",
+    "verify_proof",
 }
 
 

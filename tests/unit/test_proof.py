@@ -282,6 +282,17 @@ def test_documents_without_keys(small, methods):
     assert code(small.car(), doc, uri("k1")) == "key"
 
 
+_names = st.text("abcdefgh0123456789", min_size=1, max_size=4).map(lambda rkey: f"{NOTE}/{rkey}")
+
+
+@given(st.sets(_names, max_size=60), st.sets(_names, max_size=10))
+def test_what_a_tree_holds_is_found_and_nothing_else(there, asked):
+    tree = Tree({name: cid_of(name.encode()) for name in there})
+    for name in there | asked:
+        expected = cid_of(name.encode()) if name in there else None
+        assert walk(tree, tree.root, name) == expected
+
+
 # --- trees that break a rule
 
 

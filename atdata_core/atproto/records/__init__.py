@@ -4,6 +4,12 @@ Written in one of two namespaces, which is a setting; read in both, in every for
 published. What each type may hold is in the lexicons beside this folder.
 """
 
+from atdata_core.atproto.records.attestations import (
+    Attestation,
+    attestation_key,
+    attestation_record,
+    parse_attestation,
+)
 from atdata_core.atproto.records.common import record_key
 from atdata_core.atproto.records.datasets import (
     MAX_RECORD_BYTES,
@@ -32,6 +38,7 @@ from atdata_core.atproto.records.manifests import (
     url_manifest,
 )
 from atdata_core.atproto.records.names import (
+    ATTESTATION_TYPES,
     DATASET_TYPES,
     LABEL_TYPES,
     LENS_TYPES,
@@ -43,6 +50,7 @@ from atdata_core.atproto.records.names import (
 from atdata_core.atproto.records.schemas import parse_schema, schema_record
 
 __all__ = [
+    "ATTESTATION_TYPES",
     "DATASET_TYPES",
     "LABEL_TYPES",
     "LENS_TYPES",
@@ -51,11 +59,14 @@ __all__ = [
     "MAX_SHARDS",
     "NAMESPACES",
     "SCHEMA_TYPES",
+    "Attestation",
     "CodeReference",
     "LensDescription",
     "Manifest",
     "Names",
     "Part",
+    "attestation_key",
+    "attestation_record",
     "blob_manifest",
     "blob_object",
     "blob_storage",
@@ -65,6 +76,7 @@ __all__ = [
     "lens_record",
     "manifest_blob",
     "names_of",
+    "parse_attestation",
     "parse_dataset",
     "parse_lens",
     "parse_schema",

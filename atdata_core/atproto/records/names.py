@@ -33,6 +33,9 @@ LABEL_TYPES = (f"{SEED_NAMESPACE}.label", f"{PUBLIC_NAMESPACE}.label")
 LENS_TYPES = (f"{SEED_NAMESPACE}.lens", f"{PUBLIC_NAMESPACE}.lens")
 """Every type of lens record that is read."""
 
+ATTESTATION_TYPES = (f"{SEED_NAMESPACE}.attestation", f"{PUBLIC_NAMESPACE}.attestation")
+"""Every type of attestation record that is read."""
+
 
 @dataclass(frozen=True)
 class Names:
@@ -57,6 +60,11 @@ class Names:
     def lens(self) -> str:
         """The type of lens records."""
         return f"{self.namespace}.lens"
+
+    @property
+    def attestation(self) -> str:
+        """The type of records that say who has checked a dataset."""
+        return f"{self.namespace}.attestation"
 
     @property
     def part(self) -> str:
