@@ -1,0 +1,403 @@
+"""Publishers write, change and delete at random while followers are killed at random.
+
+    python -m benchmarks.follow_endurance [--daemon] [--seconds 120] [--publishers 4] …
+
+In the end the catalogue, the partitions and the datasets made must be what the PDS holds. With
+``--daemon`` Dagster's own daemon follows and runs; without it a process that does what the daemon
+does with a sensor's tick, in its order, and this one asks automation and runs.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import numpy as np
+from numpy.typing import NDArray
+
+from atdata_core import AtmosphereIndex, PDSBlobStore, packable
+from atdata_core.atmosphere import AtmosphereClient
+from atdata_core.discovery import list_repo_datasets, open_catalogue
+from atdata_dagster.devnet import Devnet
+from atdata_dagster.partitions import inbox_key, record_partition, record_partitions, records_key
+
+COLLECTION = "ac.foundation.dataset.record"
+_AUTOMATED = {"dagster/from_automation_condition": "true"}
+
+
+@packable
+class Point:
+    xy: NDArray[np.float32]
+
+
+@dataclass
+class Outcome:
+    """What was found in the end."""
+
+    records: int = 0
+    lost: list[str] = field(default_factory=list)
+    ghosts: list[str] = field(default_factory=list)
+    twice: list[str] = field(default_factory=list)
+    writes: Counter[str] = field(default_factory=Counter)
+    kills: int = 0
+    made: int = 0
+
+    def __str__(self) -> str:
+        return (
+            f"{len(self.lost)} lost, {len(self.ghosts)} ghosts, "
+            f"{len(self.twice)} materialized twice"
+        )
+
+
+class Publisher(threading.Thread):
+    """An account that creates, changes and deletes records until it is told to stop."""
+
+    def __init__(self, net: Devnet, name: str, seed: int, pause_s: float) -> None:
+        super().__init__(daemon=True)
+        self.account = net.create_account(name)
+        self.client = AtmosphereClient(net.env["ATDATA_PDS_URL"])
+        self.client.login(self.account.handle, self.account.app_password)
+        self.random = random.Random(seed)
+        self.pause_s = pause_s
+        self.stopping = threading.Event()
+        self.live: dict[str, dict[str, Any]] = {}
+        self.writes: Counter[str] = Counter()
+        self.failure: Exception | None = None
+
+    def run(self) -> None:
+        try:
+            while not self.stopping.is_set():
+                self.step()
+                self.stopping.wait(self.random.expovariate(1 / self.pause_s))
+        except Exception as error:  # noqa: BLE001 - told at the end by whoever waits
+            self.failure = error
+
+    def step(self) -> None:
+        kind = self.random.choices(["create", "change", "delete"], [4, 4, 2])[0]
+        if kind == "create" or not self.live:
+            number = sum(self.writes.values())
+            samples = (Point(xy=np.array([number, i], np.float32)) for i in range(3))
+            index = AtmosphereIndex(self.client, data_store=PDSBlobStore(self.client))
+            name = f"{self.account.handle.partition('.')[0]}-{number}"
+            entry = index.write_samples(samples, name=name, sample_type=Point).entry
+            self.live[str(entry.uri)] = dict(self.client.get_record(str(entry.uri)))
+            kind = "create"
+        else:
+            uri = self.random.choice(sorted(self.live))
+            if kind == "delete":
+                self.client.delete_record(uri)
+                del self.live[uri]
+            else:
+                self.live[uri]["description"] = f"change {sum(self.writes.values())}"
+                self.client.put_record(COLLECTION, uri.rpartition("/")[2], self.live[uri])
+        self.writes[kind] += 1
+
+    def held(self) -> dict[str, str]:
+        """What the PDS holds, by partition."""
+        found = list_repo_datasets(self.account.did, collections=[COLLECTION])
+        assert not found.dropped
+        assert not found.truncated
+        return {record_partition(r.did, r.rkey): r.cid for r in found.records}
+
+
+class Reader:
+    """The side that follows: a Dagster home, a catalogue, a subscription."""
+
+    def __init__(self, folder: Path, said: dict[str, Any], catalogue: str) -> None:
+        self.home = folder / "home"
+        self.home.mkdir(parents=True)
+        (self.home / "dagster.yaml").write_text(
+            "telemetry: {enabled: false}\nconcurrency: {runs: {max_concurrent_runs: 2}}\n"
+        )
+        subscription = folder / "subscription.json"
+        subscription.write_text(json.dumps(said))
+        self.env = {
+            **os.environ,
+            "DAGSTER_HOME": str(self.home),
+            "DAGSTER_DISABLE_TELEMETRY": "1",
+            "ENDURANCE_SUBSCRIPTION": str(subscription),
+            "ENDURANCE_CATALOGUE": catalogue,
+            "ATDATA_ROOT": str(folder / "local"),
+        }
+        self.log = folder / "follower.log"
+        self.catalogue = catalogue
+        self.process: subprocess.Popen[bytes] | None = None
+        # Its files are made by one process, before others use them.
+        self.instance = dg.DagsterInstance.from_config(str(self.home))
+        self.instance.all_instigator_state()
+        self.partitions()
+
+    def start(self, command: list[str]) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", *command],
+                env=self.env,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def kill(self) -> None:
+        """The follower and all that it started, at once."""
+        if self.process is not None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+    def materialized(self) -> list[tuple[str, str]]:
+        """Each materialization: the partition, and the CID of the record."""
+        key = dg.AssetRecordsFilter(asset_key=inbox_key(COLLECTION))
+        found = self.instance.fetch_materializations(key, limit=10_000).records
+        events = [each.event_log_entry.asset_materialization for each in found]
+        return [(str(e.partition), str(e.metadata["atdata/source_cid"].value)) for e in events if e]
+
+    def partitions(self) -> set[str]:
+        return set(self.instance.get_dynamic_partitions(str(record_partitions(COLLECTION).name)))
+
+    def observed(self, partition: str) -> str | None:
+        wanted = dg.AssetRecordsFilter(
+            asset_key=records_key(COLLECTION), asset_partitions=[partition]
+        )
+        found = self.instance.fetch_observations(wanted, limit=1).records
+        event = found[0].event_log_entry.asset_observation if found else None
+        return None if event is None else event.tags.get("dagster/data_version")
+
+    def listed(self) -> dict[str, str]:
+        with open_catalogue(self.catalogue) as catalogue:
+            return {record_partition(r.did, r.rkey): r.cid for r in catalogue.records()}
+
+
+def tick_for_ever() -> None:
+    """What Dagster's daemon does with a sensor, in its order; killed at any point."""
+    from benchmarks.endurance_location import defs
+
+    home = Path(os.environ["DAGSTER_HOME"])
+    kept = home / "cursor"
+    resources = {"catalogue": defs.resources["catalogue"]}
+    [sensor] = [s for s in defs.sensors if s.name == "atmosphere_records"]
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        while True:
+            cursor = kept.read_text() if kept.exists() else None
+            with dg.build_sensor_context(
+                instance=instance, cursor=cursor, resources=resources
+            ) as context:
+                done = sensor.evaluate_tick(context)
+            for event in done.asset_events:
+                instance.report_runless_asset_event(event)
+            for request in done.dynamic_partitions_requests or []:
+                for key in request.partition_keys:
+                    if isinstance(request, dg.DeleteDynamicPartitionsRequest):
+                        instance.delete_dynamic_partition(request.partitions_def_name, key)
+                    else:
+                        instance.add_dynamic_partitions(request.partitions_def_name, [key])
+            part = kept.with_suffix(".part")
+            part.write_text(str(done.cursor))
+            part.replace(kept)
+            print(done.skip_message, flush=True)
+            time.sleep(0.2)
+
+
+class Automation:
+    """Asks automation what to run, and runs it here."""
+
+    def __init__(self, reader: Reader) -> None:
+        # Read by the location when it is imported.
+        os.environ.update({k: v for k, v in reader.env.items() if k.startswith(("END", "ATDATA"))})
+        from benchmarks.endurance_location import defs
+
+        self.defs = defs
+        self.job = defs.resolve_implicit_global_asset_job_def()
+        self.reader = reader
+        self.cursor: Any = None
+
+    def step(self) -> int:
+        instance = self.reader.instance
+        told = dg.evaluate_automation_conditions(self.defs, instance, cursor=self.cursor)
+        self.cursor = told.cursor
+        asked = sorted(told.get_requested_partitions(inbox_key(COLLECTION)))
+        for partition in asked:
+            # The record may have gone since it was asked for, and its partition with it.
+            with contextlib.suppress(dg.DagsterUnknownPartitionError):
+                self.job.execute_in_process(
+                    instance=instance,
+                    partition_key=partition,
+                    asset_selection=[inbox_key(COLLECTION)],
+                    tags=_AUTOMATED,
+                    raise_on_error=False,
+                )
+        return len(asked)
+
+
+def endure(
+    net: Devnet,
+    folder: Path,
+    *,
+    source: str = "poll",
+    publishers: int = 3,
+    seconds: float = 20.0,
+    pause_s: float = 0.5,
+    daemon: bool = False,
+    seed: int = 1,
+    catalogue: str | None = None,
+    patience_s: float = 180.0,
+) -> Outcome:
+    """Runs it all on a devnet, and compares.
+
+    Args:
+        net: A devnet that runs; the environment leads to it.
+        folder: Where the follower keeps what it has.
+        source: ``poll`` or ``firehose``.
+        publishers: How many accounts publish.
+        seconds: How long they do.
+        pause_s: The mean pause between two writes of one of them.
+        daemon: Whether Dagster's own daemon follows and runs.
+        seed: Of all that is random.
+        catalogue: The catalogue's place; by default a file in `folder`.
+        patience_s: How long the follower may take afterwards.
+    """
+    chance = random.Random(seed)
+    made = [
+        Publisher(net, f"e{seed}x{os.urandom(3).hex()}", seed * 100 + n, pause_s)
+        for n in range(publishers)
+    ]
+    address = net.env["ATDATA_PDS_URL"].replace("http", "ws")
+    said = {
+        "dids": [each.account.did for each in made],
+        "collections": [COLLECTION],
+        "source": "poll" if source == "poll" else f"firehose:{address}",
+    }
+    reader = Reader(folder, said, catalogue or str(folder / "catalogue.db"))
+    daemon_command = ["dagster._daemon", "run", "-m", "benchmarks.endurance_location"]
+    command = daemon_command if daemon else ["benchmarks.follow_endurance", "--follower"]
+    automation = None if daemon else Automation(reader)
+    outcome = Outcome()
+    for each in made:
+        each.start()
+    try:
+        _while_it_lasts(reader, command, automation, seconds, chance, outcome, daemon)
+        for each in made:
+            each.stopping.set()
+        for each in made:
+            each.join()
+            if each.failure is not None:
+                raise each.failure
+            outcome.writes += each.writes
+        held = {key: cid for each in made for key, cid in each.held().items()}
+        reader.start(command)
+        _wait(lambda: _is_settled(reader, held, automation), patience_s)
+    finally:
+        reader.kill()
+        for each in made:
+            each.stopping.set()
+            each.client.close()
+    with reader.instance:
+        return _compare(reader, held, outcome)
+
+
+def _while_it_lasts(
+    reader: Reader,
+    command: list[str],
+    automation: Automation | None,
+    seconds: float,
+    chance: random.Random,
+    outcome: Outcome,
+    daemon: bool,
+) -> None:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        reader.start(command)
+        life = chance.uniform(15, 45) if daemon else chance.uniform(3, 8)
+        death = min(end, time.monotonic() + life)
+        while time.monotonic() < death:
+            if automation is not None:
+                automation.step()
+            time.sleep(0.2)
+        reader.kill()
+        outcome.kills += 1
+
+
+def _is_settled(reader: Reader, held: dict[str, str], automation: Automation | None) -> bool:
+    if automation is not None and automation.step():
+        return False
+    made = dict(reversed(reader.materialized()))
+    return (
+        reader.listed() == held
+        and reader.partitions() == set(held)
+        and all(made.get(key) == cid for key, cid in held.items())
+    )
+
+
+def _wait(settled: Callable[[], bool], patience_s: float) -> None:
+    end = time.monotonic() + patience_s
+    while not settled() and time.monotonic() < end:
+        time.sleep(0.5)
+
+
+def _compare(reader: Reader, held: dict[str, str], outcome: Outcome) -> Outcome:
+    made = reader.materialized()
+    latest = dict(reversed(made))
+    listed, partitions = reader.listed(), reader.partitions()
+    outcome.records, outcome.made = len(held), len(made)
+    for key, cid in held.items():
+        found = (listed.get(key), reader.observed(key), latest.get(key))
+        if found != (cid, cid, cid) or key not in partitions:
+            outcome.lost.append(f"{key}: {cid} on the PDS; listed, observed, made: {found}")
+    outcome.ghosts = sorted({*listed, *partitions} - set(held))
+    outcome.twice = [f"{key} at {cid}" for (key, cid), n in Counter(made).items() if n > 1]
+    return outcome
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.follow_endurance")
+    parser.add_argument("--follower", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--daemon", action="store_true", help="Dagster's own daemon follows")
+    parser.add_argument("--seconds", type=float, default=120.0)
+    parser.add_argument("--publishers", type=int, default=4)
+    parser.add_argument("--pause", type=float, default=2.0)
+    parser.add_argument("--source", choices=("poll", "firehose"), default="firehose")
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    if options.follower:
+        tick_for_ever()
+    with (
+        tempfile.TemporaryDirectory(prefix="atdata-endurance-") as folder,
+        Devnet(Path(folder) / "net").running() as net,
+    ):
+        os.environ.update(net.env)
+        outcome = endure(
+            net,
+            Path(folder) / "reader",
+            source=options.source,
+            publishers=options.publishers,
+            seconds=options.seconds,
+            pause_s=options.pause,
+            daemon=options.daemon,
+            seed=options.seed,
+            catalogue=net.env["ATDATA_REDIS_URL"],
+            patience_s=600.0,
+        )
+        if outcome.lost or outcome.ghosts or outcome.twice:
+            print((Path(folder) / "reader" / "follower.log").read_text()[-5000:])
+    for each in (*outcome.lost, *outcome.ghosts, *outcome.twice):
+        print(each)
+    writes = ", ".join(f"{n} {kind}" for kind, n in sorted(outcome.writes.items()))
+    print(f"{writes}; followers killed {outcome.kills} times; {outcome.made} datasets made")
+    print(f"{outcome.records} records at the end: {outcome}")
+    return 1 if outcome.lost or outcome.ghosts or outcome.twice else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
