@@ -194,9 +194,11 @@ def _load_back(chain: DatasetChain, result: dg.ExecuteInProcessResult) -> None:
     assert local.entry is not None
     if public.entry.cid != local.entry.cid:
         raise AtdataError("dataset has another CID than the local one", where=uri)
+    assert public.verification is not None
     print(
-        f"{uri}\n  loaded {count:,} samples in {time.monotonic() - started:.1f} s: verified "
-        f"(record and {len(public.entry.shards)} shard(s) hash to their CIDs), "
+        f"{uri}\n  loaded {count:,} samples in {time.monotonic() - started:.1f} s, "
+        f"proven to the level '{public.verification.level.name.lower()}' "
+        f"(the account's signature, and {len(public.entry.shards)} shard(s) by their CIDs), "
         f"equal to {'/'.join(chain.key().path)}"
     )
 
