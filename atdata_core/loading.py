@@ -58,7 +58,7 @@ def load_dataset(
             record's objects in S3 are asked for without the reader's keys, unless a store is given.
         split: Only this split, as `load_splits` finds it; None: all shards.
         verify: How far a record and its shards have to be proven, a `VerificationLevel` or its
-            name; by default ``ATDATA_VERIFY``, else ``bytes``.
+            name; by default ``ATDATA_VERIFY``, else ``signed``.
         pin: The CID that the record must have.
         trusted: DIDs whose attestations count; by default ``ATDATA_TRUSTED_DIDS``.
 

@@ -37,7 +37,7 @@ class VerificationLevel(IntEnum):
         """A level by its name.
 
         Args:
-            level: The level, or its name; None: what ``ATDATA_VERIFY`` says, else ``bytes``.
+            level: The level, or its name; None: what ``ATDATA_VERIFY`` says, else ``signed``.
 
         Raises:
             ConfigurationError: There is no level of this name.
@@ -58,7 +58,8 @@ class VerificationLevel(IntEnum):
             ) from None
 
 
-DEFAULT_LEVEL = VerificationLevel.BYTES
+DEFAULT_LEVEL = VerificationLevel.SIGNED
+"""Shards that carry a checksum, as blobs do, are held to it whatever the level."""
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ class AtmosphereClient:
     Args:
         base_url: The PDS to log in at; by default ``ATDATA_PDS_URL``, else Bluesky's.
         verify: How far datasets have to be proven that are opened through it, a
-            `VerificationLevel` or its name; by default ``ATDATA_VERIFY``, else ``bytes``.
+            `VerificationLevel` or its name; by default ``ATDATA_VERIFY``, else ``signed``.
         trusted: DIDs whose attestations count; by default ``ATDATA_TRUSTED_DIDS``, between commas.
         revs: Remembers the newest revision of each repository; see `RevStore`.
     """

@@ -1,6 +1,7 @@
 """Datasets opened by their records, and how far what they rest on is proven."""
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,7 @@ from atdata_core.sources import DataSource
 from atdata_core.verification import Verification, VerificationLevel
 
 _LEVEL = VerificationLevel
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -123,6 +125,12 @@ def open_record(
     if verification.level > _LEVEL.TRANSPORT:
         verification = _with_attestations(client, verification, trusted)
     _check_reached(verification, entry, least)
+    if loose := _loose(entry):
+        _log.warning(
+            "%s: %d of %d shards have no checksum, so their bytes can't be checked; "
+            'verify="bytes" refuses such datasets',
+            *(verification.uri, len(loose), len(entry.shards)),
+        )
     return Opened(entry, schema, verification)
 
 

@@ -122,7 +122,7 @@ def test_levels_are_in_order():
 
 def test_the_least_level_comes_from_the_call_the_client_or_the_environment(liar, uri, monkeypatch):
     liar.answer(PROOF, b"nonsense")
-    assert AtmosphereClient().verify is VerificationLevel.BYTES
+    assert AtmosphereClient().verify is VerificationLevel.SIGNED
     monkeypatch.setenv("ATDATA_VERIFY", "transport")
     found = atdata.load_dataset(uri, Item).verification
     assert found.level is VerificationLevel.TRANSPORT
@@ -179,7 +179,7 @@ def test_a_pinned_record_is_that_record(liar, uri):
     assert atdata.load_dataset(uri, Item, verify="pinned", pin=cid)
 
 
-def test_shards_without_a_checksum_reach_what_the_record_reached(liar, data):
+def test_shards_without_a_checksum_reach_what_the_record_reached(liar, data, caplog):
     liar.answer("a.tar", data)
     schema = schema_record(Schema.of(Item))
     schema_uri = liar.add_record(SCHEMA_TYPE, "s", schema)
@@ -187,12 +187,14 @@ def test_shards_without_a_checksum_reach_what_the_record_reached(liar, data):
     storage = external_storage(["https://example.org/a.tar"], (), names_of())
     record = dataset_record(entry, storage, dag_cbor_cid(schema), names_of())
     uri = liar.add_record(DATASET_TYPE, "x", record)
-    message = refused(uri, "level")
+    message = refused(uri, "level", verify="bytes")
     assert "signed: 1 of 1 shards have no checksum: https://example.org/a.tar" in message
     assert 'verify="signed"' in message
     cid = dag_cbor_cid(record)
-    assert 'verify="pinned"' in refused(uri, "level", pin=cid)
-    assert atdata.load_dataset(uri, verify="signed").verification.level == 2
+    assert 'verify="pinned"' in refused(uri, "level", verify="bytes", pin=cid)
+    assert "can't be checked" not in caplog.text
+    assert atdata.load_dataset(uri).verification.level == 2
+    assert "can't be checked" in caplog.text
     assert atdata.load_dataset(uri, verify="signed", pin=cid).verification.level == 3
 
 
