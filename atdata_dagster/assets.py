@@ -23,6 +23,19 @@ from atdata_dagster.translator import (
     spec_options,
 )
 
+__all__ = [
+    "DEFAULT_POOLS",
+    "SCHEMA_POOLS",
+    "DatasetChain",
+    "chain_checks",
+    "dataset_asset",
+    "promoted_assets",
+    "promoted_dataset_asset",
+    "promoted_schema_asset",
+    "schema_asset",
+    "streamed",
+]
+
 DEFAULT_POOLS: Mapping[Layer, str] = {"team": "atdata_s3", "atmosphere": "atdata_pds"}
 """The concurrency pools of promoted datasets: how many steps write to a server at once is set
 with ``dagster instance concurrency set atdata_pds 2``."""
