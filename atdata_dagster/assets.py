@@ -227,9 +227,20 @@ def promoted_assets(
 
 
 def streamed(value: Any, stream: SampleStream) -> Any:
-    """What a function returned, with what is said of its dataset."""
-    if isinstance(value, (SampleStream, Dataset)):
+    """What a function returned, with what is said of its dataset.
+
+    Whole datasets keep what is said of them and their shards, so that nothing is decoded.
+
+    Args:
+        value: Samples, or a dataset, or a stream by hand.
+        stream: What is said of the dataset.
+    """
+    if isinstance(value, SampleStream):
         return value
+    if isinstance(value, Dataset):
+        if not value.is_transformed:
+            return value
+        return dataclasses.replace(stream, samples=value.ordered())
     return dataclasses.replace(stream, samples=value)
 
 
