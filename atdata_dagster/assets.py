@@ -23,6 +23,19 @@ from atdata_dagster.translator import (
     spec_options,
 )
 
+__all__ = [
+    "DEFAULT_POOLS",
+    "SCHEMA_POOLS",
+    "DatasetChain",
+    "chain_checks",
+    "dataset_asset",
+    "promoted_assets",
+    "promoted_dataset_asset",
+    "promoted_schema_asset",
+    "schema_asset",
+    "streamed",
+]
+
 DEFAULT_POOLS: Mapping[Layer, str] = {"team": "atdata_s3", "atmosphere": "atdata_pds"}
 """The concurrency pools of promoted datasets: how many steps write to a server at once is set
 with ``dagster instance concurrency set atdata_pds 2``."""
@@ -214,9 +227,20 @@ def promoted_assets(
 
 
 def streamed(value: Any, stream: SampleStream) -> Any:
-    """What a function returned, with what is said of its dataset."""
-    if isinstance(value, (SampleStream, Dataset)):
+    """What a function returned, with what is said of its dataset.
+
+    Whole datasets keep what is said of them and their shards, so that nothing is decoded.
+
+    Args:
+        value: Samples, or a dataset, or a stream by hand.
+        stream: What is said of the dataset.
+    """
+    if isinstance(value, SampleStream):
         return value
+    if isinstance(value, Dataset):
+        if not value.is_transformed:
+            return value
+        return dataclasses.replace(stream, samples=value.ordered())
     return dataclasses.replace(stream, samples=value)
 
 

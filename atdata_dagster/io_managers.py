@@ -34,6 +34,15 @@ from atdata_dagster.steps import (
 )
 from atdata_dagster.streams import SampleStream, expand_all
 
+__all__ = [
+    "AtmosphereIOManager",
+    "DatasetIOManager",
+    "LocalIOManager",
+    "ProgressLog",
+    "TeamIOManager",
+    "set_data_version",
+]
+
 
 class DatasetIOManager(dg.ConfigurableIOManager):
     """What the layers' IO managers have in common; they differ in their `layer` alone."""
@@ -94,7 +103,7 @@ class DatasetIOManager(dg.ConfigurableIOManager):
         before = last_materialization(context, context.asset_key, partition)
         seen = preview.metadata(insertion.entry.rows) if preview else {}
         if isinstance(obj, Dataset):
-            seen = _upstream_preview(context, insertion.entry, partition)
+            seen = _upstream_preview(context, insertion.entry, partition) | _verification(obj)
         metadata = {
             **change_metadata(plain_metadata(before), insertion, schema, index),
             **seen,
@@ -233,6 +242,12 @@ def _upstream_preview(
     return {
         key: value for key, value in found.metadata.items() if key.startswith(KEPT_ON_PROMOTION)
     }
+
+
+def _verification(dataset: Any) -> dict[str, Any]:
+    """How far what was read is proven, where the dataset tells."""
+    found = getattr(dataset, "verification", None)
+    return {} if found is None else {"atdata/verification": str(getattr(found, "level", found))}
 
 
 def _parts(context: dg.OutputContext, obj: Any) -> Mapping[str | None, Any]:

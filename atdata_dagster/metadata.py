@@ -43,9 +43,6 @@ def dataset_metadata(insertion: Insertion, schema: Schema, layer: LayerResource)
     }
     if entry.uri is not None:
         found["atdata/record"] = dg.MetadataValue.url(entry.uri)
-    verification = getattr(entry, "verification", None)
-    if verification is not None:
-        found["atdata/verification"] = plain(verification, 200)
     if len(entry.shards) <= _MAX_SHARD_ROWS:
         found["atdata/shard_table"] = _shard_table(entry)
     return {key: value for key, value in found.items() if value is not None}

@@ -5,13 +5,14 @@ more than a second in all: the longer the stream, the fewer of its samples are l
 """
 
 import enum
+import functools
 import itertools
 import math
 import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 import numpy as np
@@ -24,11 +25,12 @@ from atdata_dagster.text import markdown, plain
 KEPT_ON_PROMOTION = ("atdata/preview", "atdata/fields", "atdata/labels", "atdata/mean/")
 """How the keys begin of what stays true of equal content in another layer."""
 
-_MAX_LOOKS = 256
+_MAX_LOOKS = 200
 _MAX_SECONDS = 1.0
 _MAX_FIELDS = 32
 _MAX_LABELS = 20
 _MAX_LABELLED_FIELDS = 8
+_MAX_LABEL = 40
 _MAX_PICTURED_FIELDS = 2
 _IMAGES = 8
 _CURVES = 3
@@ -161,7 +163,7 @@ class Preview:
         found: dict[str, Counter[str]] = {}
         for field in self._fields:
             labels = [seen.label for seen in self._column(field.name) if seen.label is not None]
-            counts = Counter(labels)
+            counts = Counter(plain(label, _MAX_LABEL) for label in labels)
             if labels and len(counts) <= _MAX_LABELS and len(counts) <= max(2, len(labels) // 2):
                 found[field.name] = counts
         return dict(itertools.islice(found.items(), _MAX_LABELLED_FIELDS))
@@ -177,55 +179,65 @@ class Preview:
         return means
 
 
-class _Seen:
-    """What is kept of one value."""
+class _Seen(NamedTuple):
+    """What is kept of one value; made for people only when all was seen.
 
-    __slots__ = ("is_number", "label", "numbers", "shape", "text")
+    Args:
+        example: The value or the beginning of it.
+        shape: How large it is.
+        numbers: Numbers out of it.
+        label: The value, if it may be one of a few.
+        is_number: Whether it is a number.
+    """
 
-    def __init__(
-        self,
-        text: str,
-        shape: str = "",
-        numbers: tuple[float, ...] = (),
-        label: str | None = None,
-        *,
-        is_number: bool = False,
-    ) -> None:
-        self.text, self.shape, self.numbers, self.label = text, shape, numbers, label
-        self.is_number = is_number
+    example: Any
+    shape: str = ""
+    numbers: tuple[float, ...] = ()
+    label: Any = None
+    is_number: bool = False
 
 
 def _seen(value: Any) -> _Seen | None:
     match value:
         case None:
             return None
-        case bool():
-            return _Seen(str(value), numbers=(float(value),), label=str(value), is_number=True)
-        case enum.Enum():
-            return _Seen(plain(value.name), label=plain(value.name, 40))
-        case int() | float():
-            label = plain(value, 40) if isinstance(value, int) else None
-            return _Seen(plain(value, 24), numbers=(_float(value),), label=label, is_number=True)
-        case str():
-            label = plain(value, 40) if len(value) <= 40 else None
-            return _Seen(plain(value), f"{len(value):,} characters", label=label)
-        case bytes():
-            return _Seen(value[:8].hex(" "), f"{len(value):,} bytes")
         case np.ndarray():
             return _seen_array(value)
+        case enum.Enum():
+            return _Seen(value.name, label=value.name)
+        case bool() | int():
+            return _Seen(value, numbers=(_float(value),), label=value, is_number=True)
+        case float():
+            return _Seen(value, numbers=(value,), is_number=True)
+        case str():
+            label = value if len(value) <= _MAX_LABEL else None
+            return _Seen(value[:400], f"{len(value):,} characters", label=label)
+        case bytes():
+            return _Seen(value[:8].hex(" "), f"{len(value):,} bytes")
         case list() | tuple() | dict():
-            return _Seen(plain(type(value).__name__), f"{len(value):,} items")
-    return _Seen(plain(type(value).__name__))
+            return _Seen(type(value).__name__, f"{len(value):,} items")
+    return _Seen(type(value).__name__)
 
 
 def _seen_array(value: np.ndarray[Any, Any]) -> _Seen:
-    shape = f"{value.dtype}({' x '.join(map(str, value.shape))})"
+    shape = _shape(value.dtype, value.shape)
     flat = value.reshape(-1) if value.flags.c_contiguous else value.flat
     some = np.asarray(flat[:: max(1, value.size // _ELEMENTS)])[:_ELEMENTS]
     if value.dtype.kind not in "uifb":
-        return _Seen(plain(value.dtype.name), shape)
+        return _Seen(value.dtype.name, shape)
     numbers = tuple(some.astype(np.float64).tolist())
-    return _Seen(" ".join(f"{number:.4g}" for number in numbers[:4]) + " …", shape, numbers)
+    return _Seen(numbers, shape, numbers)
+
+
+@functools.lru_cache(maxsize=64)
+def _shape(dtype: np.dtype[Any], shape: tuple[int, ...]) -> str:
+    return f"{dtype}({' x '.join(map(str, shape))})"
+
+
+def _example(seen: _Seen) -> str:
+    if isinstance(seen.example, tuple):
+        return " ".join(f"{number:.4g}" for number in seen.example[:4]) + " …"
+    return plain(seen.example)
 
 
 def _field_record(field: Field, column: list[_Seen], looks: int) -> dg.TableRecord:
@@ -238,7 +250,7 @@ def _field_record(field: Field, column: list[_Seen], looks: int) -> dg.TableReco
             "field": field.name,
             "type": plain(kind),
             "seen": ", ".join(shapes[:2]) + (" …" if len(shapes) > 2 else ""),
-            "example": column[0].text if column else "",
+            "example": _example(column[0]) if column else "",
             "min": f"{numbers.min():.6g}" if numbers.size else "",
             "mean": f"{numbers.mean():.6g}" if numbers.size else "",
             "max": f"{numbers.max():.6g}" if numbers.size else "",

@@ -185,6 +185,20 @@ def test_specs_alone_describe_the_same_graph(fresh):
         build_dataset_specs(Step, name=fresh, promote=("atmosphere", "team"))
 
 
+def test_a_filtered_dataset_is_a_new_one_with_what_is_said_of_it(services, instance, fresh):
+    source = make(fresh)
+
+    @dataset_asset(Step, name=f"{fresh}_few", ins={"walk": source.key()}, license="MIT")
+    def few(walk: Dataset[Step]) -> Dataset[Step]:
+        """A few steps."""
+        return walk.filter(lambda step: step.foot[0] < 2)
+
+    result = run(build_definitions(source, few), instance)
+    entry = FileIndex().get_dataset(f"{fresh}_few")
+    assert (entry.rows, entry.license, entry.description) == (2, "MIT", "A few steps.")
+    assert "atdata/preview" in materializations(result)[f"local/{fresh}_few", None].metadata
+
+
 # --- several datasets in one step
 
 

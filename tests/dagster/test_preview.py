@@ -170,7 +170,8 @@ def test_a_long_stream_is_looked_at_here_and_there():
     assert sum(n.value for n in preview.watch(map(Number, range(100_000)))) == 4_999_950_000
     found = preview.metadata(100_000)
     looked = found["atdata/preview_samples"]
-    assert 128 <= looked < 256
+    assert preview._count < 1200
+    assert 100 <= looked < 200
     assert f"from {looked} of 100,000 samples (every 512th)" in found["atdata/preview"].value
     assert found["atdata/mean/value"] == pytest.approx(50_000, rel=0.01)
 
