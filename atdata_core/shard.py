@@ -286,18 +286,32 @@ def inspect_shard(stream: IO[bytes], url: str) -> Shard:
     return Shard(url, digest_to_cid(tap.digest()), tap.size, rows)
 
 
-def verified(stream: IO[bytes], cid: str, where: str, size: int | None = None) -> IO[bytes]:
+def verified(
+    stream: IO[bytes],
+    cid: str,
+    where: str,
+    size: int | None = None,
+    *,
+    likely_size: int | None = None,
+) -> IO[bytes]:
     """The same bytes, once all of them were read and hash to `cid`; closes `stream`.
 
     They wait in memory up to 32 MiB, beyond that in a temporary file.
 
+    Args:
+        stream: The bytes.
+        cid: Their raw CID.
+        where: The shard's name, for errors.
+        size: How many they have to be, where it is known.
+        likely_size: How many somebody says that they are.
+
     Raises:
         IntegrityError: They hash to something else, or are more or fewer than `size`.
     """
-    spool = _spool(size)
+    spool = _spool(size or likely_size)
     try:
         with stream:
-            copy_verified(stream, spool.write, cid, where, size)
+            spool.truncate(copy_verified(stream, spool.write, cid, where, size))
     except BaseException:
         spool.close()
         raise

@@ -22,7 +22,11 @@ class ResponseStream(io.RawIOBase):
         super().__init__()
         self._stack = ExitStack()
         self._where = where
-        self._pieces = self._stack.enter_context(context).iter_raw(1 << 20)
+        response = self._stack.enter_context(context)
+        told = response.headers.get("content-length", "")
+        self.length = int(told) if told.isascii() and told.isdigit() and len(told) < 16 else None
+        """How many bytes the server says that there are."""
+        self._pieces = response.iter_raw(1 << 20)
         self._rest = memoryview(b"")
 
     def readable(self) -> bool:
