@@ -11,7 +11,7 @@ from atdata_core import columns
 from atdata_core.columns import Column, Cursor, Irregular
 from atdata_core.errors import SampleError, ShardError
 from atdata_core.fields import fields_of
-from atdata_core.files import SameFile
+from atdata_core.files import InMemory, SameFile
 from atdata_core.headers import Places
 from atdata_core.members import Members, Run
 from atdata_core.sample import unpack
@@ -180,7 +180,7 @@ def read_blocks(
             samples before it were handed out.
     """
     demand = demand or Demand()
-    file = SameFile.of(stream)
+    file = SameFile.of(stream) or InMemory.of(stream)
     reader = _Reader(Members(stream, where), sample_type, where, demand)
     for run in reader.members.runs():
         start = min(len(run), max(0, skip - reader.first))
@@ -265,7 +265,7 @@ class _Reader:
         if problem is not None:
             raise problem
 
-    def large(self, file: SameFile | None, run: Run, start: int) -> AnyBlock | None:
+    def large(self, file: SameFile | InMemory | None, run: Run, start: int) -> AnyBlock | None:
         """The samples of a run from a row on, read anew as large ones, if they are that."""
         if self._layout is None or file is None or not run.plain:
             return None
@@ -277,16 +277,17 @@ class _Reader:
             self.members.reread(end, 0)
         return block
 
-    def more(self, file: SameFile | None) -> AnyBlock | None:
+    def more(self, file: SameFile | InMemory | None) -> AnyBlock | None:
         """The next samples, as large ones."""
         layout, demand, position = self._layout, self._demand, self.members.position
         if layout is None or file is None:
             return None
         block: AnyBlock | None = None
         if demand.apart:
-            block = self._late(file, position, layout)
+            # What lies in memory would have to stay there until the last of its samples is due.
+            block = self._late(file, position, layout) if isinstance(file, SameFile) else None
         else:
-            place = (file.number, position, demand.rows(layout.size))
+            place = (file, position, demand.rows(layout.size))
             found = read_scattered(*place, layout, self._fields, demand.memory)
             if found is not None:
                 block = Block(self._type, *found, self._where, self.first)

@@ -45,6 +45,14 @@ class SameFile:
             return None
         return cls(path, number, _identity(os.fstat(number)))
 
+    def length(self) -> int:
+        """How long it is, as long as the stream is open."""
+        return os.fstat(self.number).st_size
+
+    def read_at(self, buffers: Sequence[memoryview], offset: int) -> int:
+        """Fills memory from a place of the open stream; how many bytes there were."""
+        return os.preadv(self.number, buffers, offset)
+
     def read_into(self, buffers: Sequence[memoryview], offset: int) -> int:
         """Fills memory from a place of the file, opened for this; how many bytes there were.
 
@@ -64,6 +72,35 @@ class SameFile:
 
     def _gone(self) -> ShardError:
         return ShardError("file was changed or removed while it was read", where=self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class InMemory:
+    """A stream whose bytes all lie in memory.
+
+    Args:
+        data: They.
+    """
+
+    data: memoryview
+
+    @classmethod
+    def of(cls, stream: IO[bytes]) -> "InMemory | None":
+        """The bytes behind a stream, not copied, if they lie in memory."""
+        return cls(memoryview(stream.getvalue())) if type(stream) is io.BytesIO else None
+
+    def length(self) -> int:
+        """How many they are."""
+        return len(self.data)
+
+    def read_at(self, buffers: Sequence[memoryview], offset: int) -> int:
+        """Fills memory from a place; how many bytes there were."""
+        at = offset
+        for buffer in buffers:
+            piece = self.data[at : at + len(buffer)]
+            buffer[: len(piece)] = piece
+            at += len(piece)
+        return at - offset
 
 
 def _identity(found: os.stat_result) -> tuple[int, int, int, int]:

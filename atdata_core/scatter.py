@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from atdata_core.columns import Column, Cursor, Cut, Irregular, decode
+from atdata_core.files import InMemory, SameFile
 from atdata_core.headers import Places, check_headers, keys_of, padded_all
 from atdata_core.members import EXTENSION, Run
 from atdata_core.tar import BLOCK
@@ -105,7 +106,7 @@ def layout_of(run: Run, cursor: Cursor) -> Layout | None:
 
 
 def read_scattered(
-    file: int,
+    file: SameFile | InMemory,
     position: int,
     wanted: int,
     layout: Layout,
@@ -115,7 +116,7 @@ def read_scattered(
     """The next samples of a file, as columns, and their keys.
 
     Args:
-        file: The file's descriptor.
+        file: The file, or what lies in memory as one.
         position: Where the first header is.
         wanted: How many samples would be welcome.
         layout: How the members look.
@@ -126,12 +127,12 @@ def read_scattered(
         The samples; None if there are none that look like that.
     """
     wanted = min(wanted, _BUFFERS)
-    data = memory.rows((os.fstat(file).st_size - position) // layout.stride, wanted, layout.size)
+    data = memory.rows((file.length() - position) // layout.stride, wanted, layout.size)
     count = len(data)
     if not count:
         return None
     rest = bytearray(count * layout.rest)
-    if os.preadv(file, _buffers(data, rest, layout), position) != count * layout.stride:
+    if file.read_at(_buffers(data, rest, layout), position) != count * layout.stride:
         return None
     members = np.frombuffer(rest, np.uint8).reshape(count, layout.rest)
     checked = check_headers(members[:, :BLOCK], EXTENSION)

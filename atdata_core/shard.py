@@ -37,6 +37,7 @@ DEFAULT_MAX_SAMPLES = 100_000
 """Samples a shard by default, at most."""
 
 _CHUNK = 1 << 20
+_MAX_UNSIZED = 8 << 30
 _PIECE = 512 << 10
 _LARGE = 64 << 10
 """Bytes of a body from which on it is written by itself, without a copy more."""
@@ -287,11 +288,25 @@ def inspect_shard(stream: IO[bytes], url: str) -> Shard:
     return Shard(url, digest_to_cid(tap.digest()), tap.size, rows)
 
 
-def verified(stream: IO[bytes], cid: str, where: str, size: int | None = None) -> IO[bytes]:
+def verified(
+    stream: IO[bytes],
+    cid: str,
+    where: str,
+    size: int | None = None,
+    *,
+    likely_size: int | None = None,
+) -> IO[bytes]:
     """The same bytes, once all of them were read and hash to `cid`; `stream` is its own to close.
 
     A file of this machine is read twice, where it lies. Others wait in memory up to 32 MiB, beyond
     that in a temporary file.
+
+    Args:
+        stream: The bytes.
+        cid: Their raw CID.
+        where: The shard's name, for errors.
+        size: How many they have to be, where it is known.
+        likely_size: How many somebody says that they are.
 
     Raises:
         IntegrityError: They hash to something else, or are more or fewer than `size`.
@@ -304,10 +319,10 @@ def verified(stream: IO[bytes], cid: str, where: str, size: int | None = None) -
             stream.close()
             raise
         return stream
-    spool = _spool(size)
+    spool = _spool(size or likely_size)
     try:
         with stream:
-            copy_verified(stream, spool.write, cid, where, size)
+            spool.truncate(copy_verified(stream, spool.write, cid, where, size))
     except BaseException:
         spool.close()
         raise
@@ -343,11 +358,17 @@ def copy_verified(
     with contextlib.closing(BackgroundHash()) as digest:
         while piece := stream.read(_CHUNK):
             total += len(piece)
-            if size is not None and total > size:
+            if total > (_MAX_UNSIZED if size is None else size):
                 break
             digest.update(piece)
             write(piece)
         found = digest.digest()
+    if size is None and total > _MAX_UNSIZED:
+        raise IntegrityError(
+            "shard of unknown length doesn't end",
+            where=where,
+            expected=f"at most {_MAX_UNSIZED:,} bytes where no length is told",
+        )
     if size is not None and total != size:
         raise IntegrityError(
             "shard has another length than its entry says",

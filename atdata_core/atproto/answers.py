@@ -1,11 +1,14 @@
 """What a server answers, as what it claims to be."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from atdata_core.atproto.uri import AtUri
 from atdata_core.cid import dag_cbor_cid
 from atdata_core.errors import IntegrityError, InvalidRecordError, ServiceError
+
+if TYPE_CHECKING:
+    import httpcore
 
 
 class Record(dict[str, Any]):
@@ -56,3 +59,10 @@ def json_object(answer: Any, where: str) -> dict[str, Any]:
     if not isinstance(answer, dict):
         raise ServiceError("answer is not a JSON object", where=where, got=type(answer).__name__)
     return answer
+
+
+def headers_of(response: "httpcore.Response") -> dict[str, str]:
+    """A response's headers, names in lower case."""
+    return {
+        name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
+    }

@@ -4,6 +4,7 @@ import io
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any
 
+from atdata_core.atproto.answers import headers_of
 from atdata_core.errors import UnreachableError
 
 if TYPE_CHECKING:
@@ -22,7 +23,11 @@ class ResponseStream(io.RawIOBase):
         super().__init__()
         self._stack = ExitStack()
         self._where = where
-        self._pieces = self._stack.enter_context(context).iter_stream()
+        response = self._stack.enter_context(context)
+        told = headers_of(response).get("content-length", "")
+        self.length = int(told) if told.isascii() and told.isdigit() and len(told) < 16 else None
+        """How many bytes the server says that there are."""
+        self._pieces = response.iter_stream()
         self._rest = memoryview(b"")
 
     def readable(self) -> bool:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode, urlsplit
 
+from atdata_core.atproto.answers import headers_of
 from atdata_core.atproto.door import check_origin
 from atdata_core.errors import (
     AtdataError,
@@ -113,13 +114,6 @@ def _stream(url: str, params: Mapping[str, str | int] | None) -> "Iterator[httpc
         raise UnreachableError(
             f"no answer from the server: {str(error) or type(error).__name__}", where=url
         ) from error
-
-
-def headers_of(response: "httpcore.Response") -> dict[str, str]:
-    """A response's headers, names in lower case."""
-    return {
-        name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers
-    }
 
 
 def _encoded(url: str) -> str:

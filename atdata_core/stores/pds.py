@@ -103,7 +103,8 @@ class BlobSource(BaseSource):
             IntegrityError: Its bytes are not those of the CID.
         """
         did, cid = parse_blob_url(shard_id)
-        return verified(AtmosphereClient().open_blob(did, cid), cid, shard_id)
+        stream = AtmosphereClient().open_blob(did, cid)
+        return verified(stream, cid, shard_id, likely_size=getattr(stream, "length", None))
 
     def __repr__(self) -> str:
         return f"BlobSource({len(self._urls)} shards)"

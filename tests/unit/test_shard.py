@@ -403,6 +403,14 @@ def test_bytes_that_are_not_those_of_their_cid_are_never_handed_out(shard):
             verified(io.BytesIO(wrong), cid, "here", len(shard))
 
 
+@pytest.mark.parametrize("likely", [None, 0, 1, 100, 5000, 1 << 40])
+def test_what_a_server_says_of_the_size_changes_nothing(shard, likely):
+    with verified(io.BytesIO(shard), cid_of(shard), "here", likely_size=likely) as stream:
+        assert stream.read() == shard
+        stream.seek(0)
+        assert list(read_samples(stream, Item, "here")) == items(3)
+
+
 def test_a_stream_without_end_is_cut_where_it_passes_its_size():
     class Endless(io.RawIOBase):
         taken = 0
@@ -436,3 +444,17 @@ def test_large_members_are_read_whole(tmp_path):
     shards, bodies = written([sample], tmp_path)
     assert read(bodies[0], Loose) == [sample]
     assert struct.calcsize("<q") * 600_000 < shards[0].size
+
+
+def test_a_stream_of_unknown_length_without_end_is_cut(monkeypatch):
+    class Endless(io.RawIOBase):
+        def readinto(self, buffer):
+            buffer[:] = bytes(len(buffer))
+            return len(buffer)
+
+        def readable(self):
+            return True
+
+    monkeypatch.setattr("atdata_core.shard._MAX_UNSIZED", 40_000_000)
+    with pytest.raises(IntegrityError, match="doesn't end"):
+        verified(Endless(), cid_of(b""), "here")
