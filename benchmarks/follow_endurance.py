@@ -319,7 +319,7 @@ def _while_it_lasts(
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         reader.start(command)
-        life = chance.uniform(15, 45) if daemon else chance.uniform(3, 8)
+        life = chance.uniform(15, 45) if daemon else chance.uniform(2, 5)
         death = min(end, time.monotonic() + life)
         while time.monotonic() < death:
             if automation is not None:
