@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         build_chain_schedule,
         build_inbound_freshness_checks,
         promote_on_content_change,
+        receive_what_is_observed,
     )
     from atdata_dagster.definitions import build_definitions
     from atdata_dagster.inbound import build_inbox_definitions, team_entries_asset
@@ -64,6 +65,7 @@ _HOMES = {
     "dataset_asset": "assets",
     "dataset_key": "names",
     "promote_on_content_change": "automation",
+    "receive_what_is_observed": "automation",
     "schema_key": "names",
     "team_entries_asset": "inbound",
 }
@@ -89,6 +91,7 @@ __all__ = [
     "dataset_asset",
     "dataset_key",
     "promote_on_content_change",
+    "receive_what_is_observed",
     "schema_key",
     "team_entries_asset",
 ]

@@ -121,6 +121,8 @@ class Reader:
         self.home.mkdir(parents=True)
         (self.home / "dagster.yaml").write_text(
             "telemetry: {enabled: false}\nconcurrency: {runs: {max_concurrent_runs: 2}}\n"
+            # Runs that are killed with their daemon are failed ones then, and asked for again.
+            "run_monitoring: {enabled: true, poll_interval_seconds: 5, start_timeout_seconds: 90}\n"
         )
         subscription = folder / "subscription.json"
         subscription.write_text(json.dumps(said))
