@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         build_chain_schedule,
         build_inbound_freshness_checks,
         promote_on_content_change,
+        receive_what_is_observed,
     )
     from atdata_dagster.chain import DatasetChain
     from atdata_dagster.checks import (
@@ -90,6 +91,7 @@ _HOMES = {
     "dataset_multi_asset": "multi",
     "external_dataset_asset": "external",
     "promote_on_content_change": "automation",
+    "receive_what_is_observed": "automation",
     "schema_key": "names",
     "team_entries_asset": "inbound",
 }
@@ -127,6 +129,7 @@ __all__ = [
     "dataset_multi_asset",
     "external_dataset_asset",
     "promote_on_content_change",
+    "receive_what_is_observed",
     "schema_key",
     "team_entries_asset",
 ]

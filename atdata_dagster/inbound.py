@@ -72,6 +72,9 @@ def build_inbox_definitions(
         "inbox_automation",
         target=dg.AssetSelection.assets(*(each.key for each in inbox)),
         default_status=default_status,
+        # A run for each partition: a backfill of several fails as a whole, and ends the runs of
+        # the others, when one of its partitions is removed meanwhile.
+        emit_backfills=False,
     )
     checks = (
         []

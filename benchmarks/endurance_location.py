@@ -5,6 +5,7 @@ import os
 import dagster as dg
 
 from atdata_dagster import CatalogueResource, build_inbox_definitions
+from atdata_dagster.automation import receive_what_is_observed
 
 COLLECTION = "ac.foundation.dataset.record"
 
@@ -16,4 +17,6 @@ defs = build_inbox_definitions(
     max_events=50,
     budget_s=15.0,
     minimum_interval_seconds=2,
+    # Runs are killed all the time here.
+    asset_options={"automation_condition": receive_what_is_observed("* * * * *")},
 )

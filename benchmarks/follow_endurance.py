@@ -121,6 +121,8 @@ class Reader:
         self.home.mkdir(parents=True)
         (self.home / "dagster.yaml").write_text(
             "telemetry: {enabled: false}\nconcurrency: {runs: {max_concurrent_runs: 2}}\n"
+            # Runs that are killed with their daemon are failed ones then, and asked for again.
+            "run_monitoring: {enabled: true, poll_interval_seconds: 5, start_timeout_seconds: 90}\n"
         )
         subscription = folder / "subscription.json"
         subscription.write_text(json.dumps(said))
@@ -319,7 +321,7 @@ def _while_it_lasts(
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         reader.start(command)
-        life = chance.uniform(15, 45) if daemon else chance.uniform(3, 8)
+        life = chance.uniform(15, 45) if daemon else chance.uniform(2, 5)
         death = min(end, time.monotonic() + life)
         while time.monotonic() < death:
             if automation is not None:
