@@ -248,7 +248,12 @@ class AbstractIndex(ABC):
         source = raw_source(ds)
         self._check_place(source)
         known = ds.entry or DatasetEntry(name, "", ())
-        ref, schema_cid = self._registered(ds.schema, schema_ref, keep_version=ds.entry is not None)
+        ref, schema_cid = self._registered(
+            ds.schema,
+            schema_ref,
+            keep_version=ds.entry is not None,
+            foreign=ds.entry is not None and ds.entry.uri is not None,
+        )
         draft = DatasetEntry(
             name=name,
             schema_ref=ref,
@@ -379,12 +384,18 @@ class AbstractIndex(ABC):
         return self.data_store.create_source(urls) if self.data_store else open_source(urls)
 
     def _registered(
-        self, schema: Schema, ref: str | None, *, keep_version: bool = False
+        self, schema: Schema, ref: str | None, *, keep_version: bool = False, foreign: bool = False
     ) -> tuple[str, str]:
         """Reference and content CID of the schema as it is registered here."""
         if ref is None:
-            put = self.put_schema if keep_version else self._put_at_next_version
-            return put(schema), schema.cid
+            if keep_version:
+                try:
+                    return self.put_schema(schema), schema.cid
+                except ConflictError:
+                    # Others don't know which names are taken here: theirs gets the next version.
+                    if not foreign:
+                        raise
+            return self._put_at_next_version(schema), schema.cid
         registered = self.load_schema(ref)
         if not registered.same_fields(schema):
             raise SchemaError(

@@ -927,3 +927,24 @@ def test_promoting_three_times_writes_one_record_of_each_kind(request, origin, a
     assert atmosphere.index.get_dataset(uris.pop()).data_urls == [
         f"at://{atmosphere.client.did}/blob/{shard.cid}" for shard in entry.shards
     ]
+
+
+def item_of_somebody_else():
+    @atdata.packable
+    class Item:
+        number: int
+
+    return Item
+
+
+def test_a_stranger_s_type_whose_name_is_taken_gets_the_next_version(private, atmosphere):
+    theirs = item_of_somebody_else()
+    private.index.put_schema(Schema.of(Item))
+    published = atmosphere.index.write_samples([theirs(1)], name="d", sample_type=theirs).entry
+    dataset = atdata.load_dataset(published.uri)
+    entry = private.index.insert(dataset, name="theirs").entry
+    assert entry.cid == published.cid
+    known = private.index.versions_of("Item")
+    assert [schema.cid for schema in known] == [Schema.of(Item).cid, Schema.of(theirs).cid]
+    assert [sample.number for sample in private.index.open_dataset("theirs")] == [1]
+    assert not private.index.insert(dataset, name="theirs").created
