@@ -13,7 +13,7 @@ from atdata_dagster.names import Layer
 from atdata_dagster.partitions import records_key
 
 
-def promote_on_content_change() -> Any:
+def promote_on_content_change() -> dg.AutomationCondition[Any]:
     """The condition that promotes a dataset when its content is another one, and its checks pass.
 
     Materializing equal content again promotes nothing; where a blocking check fails, the dataset
@@ -77,7 +77,8 @@ def build_chain_schedule(
         **options: Passed on to ``dg.ScheduleDefinition``, such as ``execution_timezone``.
     """
     wanted = list(chain.datasets) if layers is None else list(layers)
-    keys = [each[layer].key for layer in wanted for each in (chain.schemas, chain.datasets)]
+    schemas = [chain.schemas[layer].key for layer in wanted if layer in chain.schemas]
+    keys = [*schemas, *map(chain.key, wanted)]
     label = name or f"{chain.name.replace('/', '_').replace('-', '_')}_schedule"
     job = dg.define_asset_job(f"{label}_job", selection=dg.AssetSelection.assets(*keys))
     return dg.ScheduleDefinition(

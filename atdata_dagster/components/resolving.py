@@ -9,6 +9,7 @@ import dagster as dg
 from dagster.components import ResolutionContext
 
 from atdata_core.errors import ConfigurationError
+from atdata_dagster.automation import promote_on_content_change
 
 Automation = Literal["manual", "eager", "on_missing", "on_content_change"]
 
@@ -64,12 +65,7 @@ def automation_of(name: Automation) -> dg.AutomationCondition[Any] | None:
         case "on_missing":
             return dg.AutomationCondition.on_missing()
         case "on_content_change":
-            # Equal content, materialized again, starts nothing: its data version is the same.
-            changed = dg.AutomationCondition.eager().replace(
-                "newly_updated", dg.AutomationCondition.data_version_changed()
-            )
-            sound = dg.AutomationCondition.all_deps_blocking_checks_passed()
-            return (changed & sound).with_label("atdata_on_content_change")
+            return promote_on_content_change()
     return None
 
 

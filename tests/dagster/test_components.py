@@ -331,7 +331,7 @@ def test_words_of_yaml_mean_what_they_say():
     with pytest.raises(ConfigurationError, match="no size"):
         parse_size("large")
     assert automation_of("manual") is None
-    assert automation_of("on_content_change").get_label() == "atdata_on_content_change"
+    assert automation_of("on_content_change").get_label() == "promote_on_content_change"
     assert import_path("json.dumps") is json.dumps
     for path in ("json.nothing", "no_such_module.x", "json", "x y.z"):
         with pytest.raises(ConfigurationError):
