@@ -33,12 +33,13 @@ def main() -> int:
     rounds = given.rounds or (_QUICK_ROUNDS if given.quick else _ROUNDS)
     saved = report.RESULTS / "quick.json" if given.quick else report.FULL
     result = report.load(saved) if saved.exists() else {}
-    result |= {"machine": _machine(), "rounds": rounds}
+    result["rounds"] = rounds
     with tempfile.TemporaryDirectory(prefix="atdata-bench-", dir=ROOT) as temporary:
         folder = given.data or Path(temporary)
         for part in given.parts or PARTS:
             print(f"{part} …", file=sys.stderr, flush=True)
             PARTS[part](result, folder, rounds, given.quick)
+            result["machine"] = _machine()
             report.RESULTS.mkdir(exist_ok=True)
             saved.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     print(report.tables(result))
@@ -97,7 +98,8 @@ PARTS: dict[str, Callable[[dict[str, Any], Path, int, bool], None]] = {
 
 def _machine() -> str:
     system = f"{platform.system()} {platform.machine()}"
-    return f"{os.cpu_count()} cores, {system}, Python {platform.python_version()}"
+    load = os.getloadavg()[2]
+    return f"{os.cpu_count()} cores ({system}), on which {load:.1f} processes wanted to run at once"
 
 
 def _versions(pythons: dict[str, str]) -> dict[str, str]:
