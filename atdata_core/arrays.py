@@ -156,7 +156,8 @@ def _array_header(data: bytes, where: str) -> tuple[int, "np.dtype[Any]", tuple[
             size = 10 + int.from_bytes(data[8:10], "little")
             if data[6:8] != b"\x01\x00":
                 size = 12 + int.from_bytes(data[8:12], "little")
-            return _parse_npy_header(data[:size])
+            parse = _parse_npy_header if size <= _SHORT else _parse_long_npy_header
+            return parse(data[:size])
         return _parse_compact_header(data)
     except _HEADER_ERRORS as error:
         raise SampleError(
@@ -183,6 +184,11 @@ def _parse_npy_header(header: bytes) -> tuple[int, "np.dtype[Any]", tuple[int, .
     shape, fortran, dtype = read(stream)
     _check_dims(shape)
     return stream.tell(), dtype, shape, fortran
+
+
+_SHORT = 256
+_parse_long_npy_header = functools.lru_cache(maxsize=64)(_parse_npy_header.__wrapped__)
+"""For headers of a few KB, of which not thousands are kept: a stranger may send many."""
 
 
 def _parse_compact_header(data: bytes) -> tuple[int, "np.dtype[Any]", tuple[int, ...], bool]:

@@ -188,7 +188,7 @@ _READERS: dict[str, Reader] = {
 def _array(kind: NDArrayType, data: memoryview) -> Any:
     start, dtype, shape, order = _form(kind, bytes(data[:_LIKELY]), len(data))
     if start < 0:
-        start, dtype, shape, order = _form(kind, bytes(data[:MAX_HEAD]), len(data))
+        start, dtype, shape, order = _long_form(kind, bytes(data[:MAX_HEAD]), len(data))
     return np.ndarray(shape, dtype, data, start, order=order)
 
 
@@ -207,3 +207,7 @@ def _form(kind: NDArrayType, head: bytes, length: int) -> tuple[int, Any, Any, A
         raise
     kind.check(np.broadcast_to(np.empty((), dtype), shape), "")
     return start, dtype, shape, "F" if fortran else "C"
+
+
+_long_form = functools.lru_cache(maxsize=64)(_form.__wrapped__)
+"""For headers of a few KB, of which not thousands are kept: a stranger may send many."""
