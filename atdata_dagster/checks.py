@@ -68,7 +68,7 @@ def build_dataset_checks(
     same_content   another CID than in the layer before, or than was materialized
     present        a shard, object or blob that isn't where the index says (reads no shard)
     shards         a shard whose bytes, size or rows aren't those told (reads every shard)
-    record         a record that nobody finds, or that says something else (atmosphere)
+    record         a record that nobody finds, isn't proven, or says something else (atmosphere)
     ============== ==========================================================================
 
     Args:
@@ -101,7 +101,9 @@ def build_dataset_checks(
             "shards", looks.look_at_shards, "Every shard hashes to its CID; all bytes are read."
         ),
         "record": DatasetCheck(
-            "record", looks.look_at_record, "Anybody finds the record that was materialized."
+            "record",
+            looks.look_at_record,
+            "Anybody finds the record that was materialized, proven.",
         ),
     }
     if bound.layer != "atmosphere":

@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from atdata_core import AbstractIndex, Dataset, DatasetEntry, Schema, Shard, load_dataset
-from atdata_core.errors import IntegrityError, NotFoundError, SampleError, ShardError
+from atdata_core.errors import (
+    IntegrityError,
+    NotFoundError,
+    SampleError,
+    ShardError,
+    VerificationError,
+)
 from atdata_core.evolution import changes
 from atdata_core.shard import inspect_shard
 
@@ -158,13 +164,17 @@ def look_at_content(subject: Subject) -> Finding:
 
 
 def look_at_record(subject: Subject) -> Finding:
-    """Whether anybody finds the record, and finds in it what was materialized."""
+    """Whether anybody finds the record, proven, and finds in it what was materialized."""
     uri = str(subject.stored.get("dagster/uri") or subject.entry.uri)
     try:
-        entry = load_dataset(uri).entry
+        dataset = load_dataset(uri)
     except NotFoundError as error:
         return Finding([f"{uri}: {error.message}"])
+    except VerificationError as error:
+        return Finding([str(error)])
+    entry, proven = dataset.entry, dataset.verification
     assert entry is not None
+    assert proven is not None
     wanted = {
         "record CID": (subject.stored.get("atdata/record_cid"), entry.record_cid),
         "content CID": (subject.stored.get("atdata/cid") or _cid(subject), entry.cid),
@@ -174,7 +184,12 @@ def look_at_record(subject: Subject) -> Finding:
         for what, (told, got) in wanted.items()
         if told is not None and told != got
     ]
-    return Finding(problems, {"atdata/shards": len(entry.shards), "atdata/rows": entry.rows or 0})
+    facts: dict[str, float] = {
+        "atdata/shards": len(entry.shards),
+        "atdata/rows": entry.rows or 0,
+        "atdata/verification_level": int(proven.level),
+    }
+    return Finding(problems, facts)
 
 
 def values_look(

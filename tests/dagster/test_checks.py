@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from atdata_core import FileIndex, LocalIndex, packable
 from atdata_core.errors import ConfigurationError, NotFoundError
+from atdata_core.verification import VerificationLevel
 from atdata_dagster import (
     DatasetChain,
     build_dataset_checks,
@@ -185,6 +186,7 @@ def test_blobs_and_records_are_looked_up_as_anybody_would(services, instance, fr
     found = check_alone(chain, instance, names, layer="atmosphere")
     assert [found[name].passed for name in names] == [True] * 4
     assert facts(found["record"])["atdata/rows"] == 10
+    assert facts(found["record"])["atdata/verification_level"] == VerificationLevel.BYTES
 
 
 def test_a_record_that_was_deleted_is_not_found(services, instance, fresh):
