@@ -101,7 +101,7 @@ def _stream(url: str, params: Mapping[str, str | int] | None) -> "Iterator[httpc
         ) as response:
             headers = headers_of(response)
             if response.status != 200:
-                raise _refusal(response, headers, url)
+                raise _refusal(response, headers, target)
             if headers.get("content-encoding", "identity").lower() != "identity":
                 raise ServiceError(
                     "answer is compressed, though that was not asked for",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import atdata_core as atdata
-from atdata_core import Dataset, Schema
+from atdata_core import Dataset, S3DataStore, Schema
 from atdata_core.atmosphere import (
     AtmosphereClient,
     AtUri,
@@ -24,6 +24,7 @@ from atdata_core.errors import (
     InvalidRecordError,
     InvalidUriError,
     NotFoundError,
+    ServiceError,
 )
 from tests.support import web
 from tests.support.samples import Item, Other, cid_of, items, shard_file
@@ -183,7 +184,10 @@ def test_a_dataset_at_other_addresses_is_published_with_its_schema(
     assert loader.get_storage_type(uri) == "external"
     with pytest.raises(ConfigurationError, match="no blobs"):
         loader.get_blobs(uri)
-    assert list(atdata.load_dataset(str(uri), Item)) == items(3)
+    with pytest.raises(ServiceError, match=r"without credentials.*store=S3DataStore"):
+        list(atdata.load_dataset(str(uri), Item))
+    store = S3DataStore(bucket=bucket)
+    assert list(atdata.load_dataset(str(uri), Item, store=store)) == items(3)
 
 
 @pytest.mark.parametrize("namespace", NAMESPACES)

@@ -149,7 +149,8 @@ def own_key(services):
     }
     session = post(f"{services.env['ATDATA_PDS_URL']}/xrpc/com.atproto.server.createAccount", body)
     with AtmosphereClient() as client:
-        client.login(session["handle"], body["password"])
+        with pytest.warns(UserWarning, match="main password"):
+            client.login(session["handle"], body["password"])
         yield client, key
 
 

@@ -130,7 +130,7 @@ def test_the_example_is_checked_and_listed_without_a_server(project):
     } == set(assets) - {"team/schema/Reading"}
     assert assets["team/readings"]["owners"] == [{"team": "weather"}]
     automation = {key: asset.get("automation_condition") for key, asset in assets.items()}
-    assert automation["team/readings"]["label"] == "atdata_on_content_change"
+    assert automation["team/readings"]["label"] == "promote_on_content_change"
     assert automation["atmosphere/readings"] is None
 
 

@@ -105,7 +105,7 @@ def test_a_run_shows_every_asset_and_loads_the_public_ones_back(clean):
     for asset in ("local/digits", "team/digits", "atmosphere/digits", "atmosphere/schema/Digit"):
         assert asset in output
     assert output.count("loaded 1,797 samples") == 2
-    assert "verified" in output
+    assert output.count("proven to the level 'bytes'") == 2
     assert "equal to local/digit_embeddings" in output
     assert "7,370,752 bytes were uploaded." in output
     assert "make dev" in output
