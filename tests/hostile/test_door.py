@@ -111,6 +111,7 @@ def dripping(monkeypatch, first, drop, pause):
                 for _ in range(400 if drop else 0):
                     time.sleep(pause)
                     connection.sendall(drop)
+                connection.settimeout(0 if drop else 2)
                 connection.recv(1)  # until who asked has gone
 
     thread = threading.Thread(target=serve, daemon=True)
