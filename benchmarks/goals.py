@@ -48,6 +48,6 @@ FIGURES = {
     "reader_mb": Limit("reader's memory above resting, one shard of 300 MB", "MB", 100, False),
     "proof_ms": Limit("a record's proof checked: hashes, tree, signature", "ms", 5, False),
     "hash_gb_s": Limit("shards hashed", "GB/s", 0.5),
-    "verified_share": Limit("share of hashing in batches of images from an index", "%", 60, False),
+    "verified_share": Limit("share of hashing in batches of images from an index", "%", 80, False),
     "writer_mb": Limit("writer's memory above resting, shards of 25 MB", "MB", 50, False),
 }
