@@ -53,7 +53,8 @@ def tables(result: Mapping[str, Any]) -> str:
 def page(result: Mapping[str, Any]) -> str:
     """The page, as Markdown."""
     versions = ", ".join(f"{name} {version}" for name, version in result["versions"].items())
-    setting = f"\nMeasured on {result['machine']}. Versions: {versions}.\n"
+    rounds = f"Medians of {result['rounds']} rounds."
+    setting = f"\nMeasured on {result['machine']}. {rounds} Versions: {versions}.\n"
     return "".join([_HEAD, setting, _WORKLOADS, _HOW, "\n", tables(result)])
 
 

@@ -22,10 +22,10 @@ def test_the_results_hold_rounds_of_every_cell_with_a_goal():
     for operation, goals in OVER_PUBLIC.items():
         for workload in goals:
             of = result["rates"][workload][operation]
-            assert len(of["ours"]) == len(of["public_atdata"]) >= 5
+            assert len(of["ours"]) == len(of["public_atdata"]) == result["rounds"] >= 3
     for workload in OVER_FASTEST:
         assert set(FAST) <= set(result["rates"][workload]["batches"]) | missing(result, workload)
-        assert len(result["rates"][workload]["random"]["ours"]) >= 5
+        assert len(result["rates"][workload]["random"]["ours"]) == result["rounds"]
 
 
 def missing(result, workload):
