@@ -38,7 +38,7 @@ class Subscription(BaseModel):
         tags: Words of which a dataset must have one; none: any dataset.
         max_bytes: The size of the largest dataset; one that doesn't tell its size is too large.
         level: How far a record must be proven at least, by the name of a `VerificationLevel`; by
-            default what ``ATDATA_VERIFY`` says, else ``bytes``. Up to ``signed`` it is looked at
+            default what ``ATDATA_VERIFY`` says, else ``signed``. Up to ``signed`` it is looked at
             before a record is listed, beyond that when the dataset is opened.
         quota: The most records of one account.
         source: ``poll`` asks each account's server; ``firehose:wss://host`` listens to a PDS or
