@@ -94,8 +94,30 @@ class AtmosphereClient:
             )
 
     def login_with_session(self, session: str) -> None:
-        """Continues a session that `export_session` gave."""
+        """Continues a session that `export_session` gave.
+
+        Raises:
+            AuthenticationError: It is cut short, has expired, or is another account's.
+            UnreachableError: The PDS doesn't answer.
+        """
+        # The SDK would take one without its last part, the PDS, to Bluesky's.
+        if session.count(":::") != 4:
+            raise AuthenticationError(
+                "session is cut short",
+                expected="the whole text of export_session: five parts",
+                got=f"{session.count(':::') + 1} parts",
+            )
         self._log_in("session", session_string=session)
+        try:
+            with translated("session"):
+                owner = str(self._session().com.atproto.server.get_session().did)
+            if owner != self.did:
+                raise AuthenticationError(
+                    "session is another account's", where="session", expected=self.did, got=owner
+                )
+        except AtdataError:
+            self.close()
+            raise
 
     def export_session(self) -> str:
         """The session as text, as secret as a password."""

@@ -17,6 +17,7 @@ from atdata_core.atmosphere import (
     SchemaLoader,
     SchemaPublisher,
 )
+from atdata_core.atproto.identity import resolve_did
 from atdata_core.atproto.records import (
     DATASET_TYPES,
     SCHEMA_TYPES,
@@ -166,6 +167,32 @@ def test_a_handle_that_the_account_doesn_t_claim_is_refused(liar, note):
         AtmosphereClient().get_record(note.replace(DID, HANDLE))
     assert liar.asked(GET) == []
     assert AtmosphereClient().get_record(note)["text"] == "hello"
+
+
+def test_a_look_alike_handle_is_shown_as_it_is_sent_and_with_its_did(liar, note):
+    lookalike = "xn--pple-43d.test"  # in a browser: like apple, with a Cyrillic first letter
+    liar.answer(DID, liar.document(alsoKnownAs=[f"at://{lookalike}"]))
+    liar.answer("com.atproto.identity.resolveHandle", {"did": DID})
+    identity = resolve_did(DID)
+    assert identity.handle == lookalike
+    assert lookalike in repr(identity)
+    assert DID in repr(identity)
+    uri = note.replace(DID, lookalike).replace("/a", "/nothing")
+    with pytest.raises(NotFoundError) as caught:
+        AtmosphereClient().get_record(uri)
+    assert str(caught.value).isascii()
+    with pytest.raises(InvalidUriError):
+        AtmosphereClient().get_record(note.replace(DID, lookalike.encode().decode("idna")))
+
+
+def test_a_did_of_another_method_stays_text_until_somebody_has_to_be_asked(liar):
+    key = "did:key:zQ3shXjHeiBuRCKmM36cuYnm7YEMzhGnCmCyW92sRJ9pribSF"
+    uri = liar.add_record(NOTE, "k", {"$type": NOTE, "text": "by", "author": key})
+    assert AtmosphereClient().get_record(uri)["author"] == key
+    asked = len(liar.requests)
+    with pytest.raises(InvalidUriError, match="did:key"):
+        AtmosphereClient().get_record(f"at://{key}/{NOTE}/k")
+    assert len(liar.requests) == asked
 
 
 @pytest.mark.parametrize("body", [{}, {"did": "nonsense"}, {"did": 5}, [], None, "did:plc:x"])

@@ -281,3 +281,28 @@ def test_a_shard_whose_size_is_unknown_is_counted_before_it_is_sent(narrow, tmp_
     store = PDSBlobStore(narrow)
     with pytest.raises(TooLargeError):
         store.copy_shards(FileSource([str(path)]), [Shard(str(path))], prefix="x")
+
+
+def test_a_session_s_text_that_names_another_account_writes_nothing(client, services):
+    other = services.create_account(f"t{secrets.token_hex(5)}")
+    text = client.export_session().replace(client.did, other.did)
+    with AtmosphereClient() as mixed:
+        with pytest.raises(AuthenticationError, match="session"):
+            mixed.login_with_session(text)
+        assert not mixed.is_authenticated
+
+
+def test_a_session_that_has_ended_is_no_session(account):
+    with AtmosphereClient() as first:
+        first.login(account.handle, account.app_password)
+        text = first.export_session()
+        handle, did, access, refresh, host = text.split(":::")
+        with AtmosphereClient() as other:
+            for ended in (
+                [handle, did, access, refresh],  # no host: it is nobody else's by default
+                [handle, did, access + "x", refresh, host],
+                [handle, did, refresh, access, host],
+            ):
+                with pytest.raises(AuthenticationError, match="session"):
+                    other.login_with_session(":::".join(ended))
+                assert not other.is_authenticated

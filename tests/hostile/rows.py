@@ -43,6 +43,16 @@ ROWS = {
             [f"{LIARS}::test_a_handle_that_the_account_doesn_t_claim_is_refused"],
         ),
         (
+            "a handle that looks like a known one in other letters",
+            "shown in ASCII, as it is sent, and with its DID; in Unicode it is refused",
+            [f"{LIARS}::test_a_look_alike_handle_is_shown_as_it_is_sent_and_with_its_did"],
+        ),
+        (
+            "a DID of a method that nobody can ask, in a record",
+            "kept as text; refused where it would have to be asked",
+            [f"{LIARS}::test_a_did_of_another_method_stays_text_until_somebody_has_to_be_asked"],
+        ),
+        (
             "TXT records that name two accounts",
             "refused as ambiguous",
             [f"{HANDLES}::test_several_accounts_in_txt_records_are_none"],
@@ -183,9 +193,13 @@ ROWS = {
             [f"{SECRETS}::test_a_main_password_is_pointed_out_and_never_shown"],
         ),
         (
-            "a session's text that was cut short",
-            "a clear error",
-            [f"{SERVICES}::test_a_session_s_text_that_was_cut_short"],
+            "a session's text that was cut short, has ended, or names another account",
+            "refused, before anything is written; no other host gets it",
+            [
+                f"{SERVICES}::test_a_session_s_text_that_was_cut_short",
+                f"{SERVICES}::test_a_session_that_has_ended_is_no_session",
+                f"{SERVICES}::test_a_session_s_text_that_names_another_account_writes_nothing",
+            ],
         ),
         (
             "a session that expires in mid-upload",
