@@ -22,7 +22,7 @@ from atdata_core.views import Viewer
 _FEW = 4
 """So few samples are decoded one by one: deciding how to do it together would take longer."""
 _SINGLE = 4 << 20
-_BATCHES = 16 << 20
+_BATCHES = 4 << 20
 """Bytes of large arrays to read together: for single samples, and for batches."""
 _SMALL = 1 << 10
 _TRIES = 4

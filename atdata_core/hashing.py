@@ -3,6 +3,9 @@
 import hashlib
 import queue
 import threading
+from collections.abc import Callable
+
+Data = bytes | memoryview
 
 
 class BackgroundHash:
@@ -13,13 +16,13 @@ class BackgroundHash:
 
     def __init__(self) -> None:
         self._hash = hashlib.sha256()
-        self._first: bytes | None = None
+        self._first: Data | None = None
         self._thread: threading.Thread | None = None
-        self._waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Data | Callable[[], None] | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._ahead = 0
 
-    def update(self, data: bytes) -> None:
+    def update(self, data: Data) -> None:
         """Adds bytes; waits while too many are waiting."""
         if self._thread is None and self._first is None:
             self._first = data  # a thread only pays for more than that
@@ -29,6 +32,11 @@ class BackgroundHash:
             self._thread.start()
             self._add(self._first or b"")
         self._add(data)
+
+    def when_done(self, call: Callable[[], None]) -> None:
+        """Has `call` called in the thread, once all that was added is hashed; never without one."""
+        if self._thread is not None:
+            self._waiting.put(call)
 
     def digest(self) -> bytes:
         """The digest of all bytes, 32 bytes."""
@@ -45,16 +53,19 @@ class BackgroundHash:
             self._thread.join()
             self._thread = None
 
-    def _add(self, data: bytes) -> None:
+    def _add(self, data: Data) -> None:
         self._ahead += len(data)
         self._waiting.put(data)
         while self._ahead > _AHEAD:
             self._ahead -= self._done.get()
 
     def _run(self) -> None:
-        while (data := self._waiting.get()) is not None:
-            self._hash.update(data)
-            self._done.put(len(data))
+        while (given := self._waiting.get()) is not None:
+            if callable(given):
+                given()
+            else:
+                self._hash.update(given)
+                self._done.put(len(given))
 
 
 _AHEAD = 8 << 20

@@ -48,20 +48,26 @@ class Packer:
     def pack(self, sample: object) -> bytes:
         """The bytes of a sample.
 
+        Errors as `put`.
+        """
+        parts: list[Part] = []
+        self.put(sample, parts.append)
+        return b"".join(parts)
+
+    def put(self, sample: object, add: Callable[[Part], object]) -> None:
+        """Puts the bytes of a sample, part by part, where `add` says.
+
         Raises:
             SampleError: A field is missing, or a value doesn't fit its field; the message doesn't
-                say which.
+                say which. Some parts may have been put.
         """
         try:
             values = self._values(sample)
         except AttributeError as error:
             raise SampleError("a field is missing") from error
-        parts: list[Part] = []
-        add = parts.append
         for (head, put), value in zip(self._steps, values):  # noqa: B905 - the class is left
             add(head)
             put(value, add)
-        return b"".join(parts)
 
 
 def packer_of(sample_type: type) -> Packer:
@@ -104,19 +110,21 @@ def _put_array(kind: NDArrayType) -> Put:
     heads: dict[Any, bytes] = {}
 
     def put(value: Any, add: Callable[[Part], object]) -> None:
-        if type(value) is np.ndarray and value.dtype.kind in "biufc" and value.flags.c_contiguous:
-            form = value.dtype, value.shape
-            head = heads.get(form)
-            if head is None:
-                kind.encode(value, "")  # once for all arrays like it
-                header = npy_header(*form)
-                head = _binary_head(len(header) + value.nbytes) + header
-                if len(heads) < _CACHED:
-                    heads[form] = head
+        if type(value) is not np.ndarray:
+            add(_packed(kind.encode(value, "")))
+            return
+        form = value.dtype, value.shape, value.strides
+        head = heads.get(form)
+        if head is not None:
             add(head)
             add(value)
-        else:
-            add(_packed(kind.encode(value, "")))
+            return
+        data = kind.encode(value, "")
+        add(_packed(data))
+        # The next one like it only has to be looked up, if its memory is what is written.
+        if value.dtype.kind in "biufc" and value.flags.c_contiguous and len(heads) < _CACHED:
+            header = npy_header(value.dtype, value.shape)
+            heads[form] = _head(_BINARY, len(data)) + header
 
     return put
 
@@ -146,7 +154,13 @@ def _put_float(kind: Primitive) -> Put:
 
 def _put_text(kind: Primitive) -> Put:
     def put(value: Any, add: Callable[[Part], object]) -> None:
-        add(_packed(value if type(value) is str and value.isascii() else kind.encode(value, "")))
+        if type(value) is str and value.isascii() and len(value) > _SHORT:
+            add(_head(_TEXT, len(value)))
+            add(value.encode("ascii"))
+        else:
+            add(
+                _packed(value if type(value) is str and value.isascii() else kind.encode(value, ""))
+            )
 
     return put
 
@@ -158,12 +172,19 @@ _PRIMITIVES: dict[str, Callable[[Primitive], Put]] = {
 }
 
 
-def _binary_head(length: int) -> bytes:
+_BINARY, _TEXT = 0xC4, 0xD9
+_SHORT = 31
+"""Texts up to so many bytes have their length in the type's own byte."""
+
+
+@functools.lru_cache(maxsize=_CACHED)
+def _head(kind: int, length: int) -> bytes:
+    """What stands before so many bytes of text or binary data in msgpack."""
     if length < 1 << 8:
-        return struct.pack(">BB", 0xC4, length)
-    return (
-        struct.pack(">BH", 0xC5, length) if length < 1 << 16 else struct.pack(">BI", 0xC6, length)
-    )
+        return struct.pack(">BB", kind, length)
+    if length < 1 << 16:
+        return struct.pack(">BH", kind + 1, length)
+    return struct.pack(">BI", kind + 2, length)
 
 
 def _packed(value: Any) -> bytes:

@@ -15,6 +15,7 @@ from atdata_core.members import Members
 from atdata_core.sources import DataSource
 from atdata_core.views import Viewer
 
+_NONE = np.empty(0, np.int64)
 _STREAMS = 4
 """So many shards that aren't files of this machine are kept at once."""
 
@@ -36,8 +37,9 @@ class Places:
             sizes.append(run.sizes)
             self._keys.append((rows, run.keys))
             rows += len(run)
-        self.starts = np.concatenate(starts) if starts else np.empty(0, np.int64)
-        self.sizes = np.concatenate(sizes) if sizes else np.empty(0, np.int64)
+        # As memory, which gives Python's numbers faster than an array does.
+        self.starts = np.concatenate([*starts, _NONE]).data
+        self.sizes = np.concatenate([*sizes, _NONE]).data
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -84,7 +86,7 @@ class Opened:
 
     def body(self, row: int) -> memoryview:
         """The bytes of a sample, not to be written to; a file's are a view of the mapping."""
-        start, size = int(self.places.starts[row]), int(self.places.sizes[row])
+        start, size = self.places.starts[row], self.places.sizes[row]
         if self._map is not None:
             if start + size > self._map.size():  # as it is now: beyond it is no memory
                 raise self._shorter()

@@ -21,10 +21,11 @@ from atdata_core.cid import cid_to_digest, digest_to_cid
 from atdata_core.errors import IntegrityError, SampleError, TooLargeError
 from atdata_core.files import file_number
 from atdata_core.hashing import BackgroundHash
-from atdata_core.members import EXTENSION, Members
-from atdata_core.packing import packer_of
+from atdata_core.members import Members
+from atdata_core.packing import Part, packer_of
 from atdata_core.sample import pack
-from atdata_core.tar import BLOCK, END, make_header, make_headers, member_bytes
+from atdata_core.tar import END, member_bytes
+from atdata_core.writer import Pieces, ShardWriter
 
 T = TypeVar("T")
 
@@ -38,10 +39,6 @@ DEFAULT_MAX_SAMPLES = 100_000
 
 _CHUNK = 1 << 20
 _MAX_UNSIZED = 8 << 30
-_PIECE = 512 << 10
-_LARGE = 64 << 10
-"""Bytes of a body from which on it is written by itself, without a copy more."""
-_PADDING = [bytes(size) for size in range(BLOCK)]
 _SPOOL = 32 << 20
 
 
@@ -62,80 +59,6 @@ class Shard:
     rows: int | None = None
 
 
-class ShardWriter:
-    """Writes one shard to an open file, hashing on the way.
-
-    Small samples are gathered and written together; their hash is computed in a thread of its own
-    while the next ones are made.
-
-    Args:
-        file: A file open for binary writing, at its start, raw or buffered. It is neither flushed
-            nor closed.
-    """
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-        self._hash = BackgroundHash()
-        self._names: list[str] = []
-        self._bodies: list[bytes] = []
-        self._pending = 0
-        self.rows = 0
-        self.size = 0
-
-    def add(self, key: str, body: bytes) -> None:
-        """Appends one sample, as the member ``<key>.msgpack``.
-
-        Raises:
-            ShardError: The key or the body is too large for a tar.
-        """
-        name = key + EXTENSION
-        length = len(body)
-        if len(name) > 100 or not name.isascii():
-            make_header(name, length)  # raises, or finds it short enough
-        self.rows += 1
-        taken = BLOCK + length + -length % BLOCK
-        self.size += taken
-        if length >= _LARGE:
-            self._flush()
-            for part in (make_header(name, length), body, _PADDING[-length % BLOCK]):
-                self._put(part)
-            return
-        self._names.append(name)
-        self._bodies.append(body)
-        self._pending += taken
-        if self._pending >= _PIECE:
-            self._flush()
-
-    def finish(self) -> Shard:
-        """Writes the end of the archive; the shard's size, rows and CID (its url is empty)."""
-        self._flush(END)
-        self.size += len(END)
-        return Shard("", digest_to_cid(self._hash.digest()), self.size, self.rows)
-
-    def close(self) -> None:
-        """Ends the hashing of a shard that won't be finished."""
-        self._hash.close()
-
-    def _flush(self, end: bytes = b"") -> None:
-        headers = make_headers(self._names, list(map(len, self._bodies)))
-        parts: list[Any] = []
-        for place, body in enumerate(self._bodies):
-            parts += (
-                headers[place * BLOCK : (place + 1) * BLOCK],
-                body,
-                _PADDING[-len(body) % BLOCK],
-            )
-        self._names, self._bodies, self._pending = [], [], 0
-        self._put(b"".join((*parts, end)))
-
-    def _put(self, data: bytes) -> None:
-        self._hash.update(data)
-        # A raw file takes what fits (on a full disk, or past 2 GiB), and fails with the next write.
-        rest = memoryview(data)
-        while rest:
-            rest = rest[self._file.write(rest) or len(rest) :]
-
-
 def write_shard(
     samples: Iterable[Any], file: IO[bytes], *, first: int = 0, where: str = "shard"
 ) -> Shard:
@@ -153,8 +76,9 @@ def write_shard(
     with contextlib.closing(ShardWriter(file)) as writer:
         for number, sample in enumerate(samples, first):
             key = _key(number)
-            writer.add(key, pack(sample, f"{where}, sample {key}"))
-        return writer.finish()
+            writer.add(key, [pack(sample, f"{where}, sample {key}")])
+        cid, size = writer.finish()
+        return Shard("", cid, size, writer.rows)
 
 
 def _key(number: int) -> str:
@@ -191,26 +115,27 @@ def write_shards(
     """
     iterator = iter(samples)
     numbers = itertools.count()
-    pending: tuple[str, bytes] | None = None
-    pack_one: Callable[[Any], bytes] | None = None
+    pieces = Pieces()
+    parts: list[Part] = []
+    put: Callable[[Any, Callable[[Part], object]], None] | None = None
+    key = ""
     index = 0
-    exhausted = False
 
-    def packed(rows: int) -> tuple[str, bytes] | None:
-        """The next sample, after so many of this shard."""
-        nonlocal sample_type, pack_one
+    def take(rows: int) -> bool:
+        """Whether there is a next sample, after so many of this shard; key and parts are its."""
+        nonlocal sample_type, put, key
         sample: Any = next(iterator, _NONE)
         if sample is _NONE:
-            return None
-        key = f"{next(numbers):09d}"
-        if pack_one is None:
+            return False
+        if put is None:
             sample_type = sample_type or type(sample)
-            pack_one = packer_of(sample_type).pack
+            put = packer_of(sample_type).put
+        key = f"{next(numbers):09d}"
+        parts.clear()
         try:
             if type(sample) is sample_type:
-                body = pack_one(sample)
-                if len(body) < max_bytes - 2 * len(END):
-                    return key, body
+                put(sample, parts.append)
+                return True
         except SampleError:
             pass  # what is wrong is said below
         label = f"{where}, shard {index + (rows >= max_samples)}, sample {key}"
@@ -221,26 +146,31 @@ def write_shards(
                 expected=str(getattr(sample_type, "__name__", sample_type)),
                 got=type(sample).__name__,
             )
-        body = pack(sample, label)
-        _check_fits(body, max_bytes, label)
-        return key, body
+        parts[:] = [pack(sample, label)]
+        return True
 
+    there = take(0)
+    exhausted = False
     while not exhausted:
         path = directory / f"{index:06d}.tar"
-        with path.open("wb", buffering=0) as file, contextlib.closing(ShardWriter(file)) as writer:
-            while True:
-                pending = pending or packed(writer.rows)
-                if pending is None:
-                    exhausted = True
+        with (
+            path.open("wb", buffering=0) as file,
+            contextlib.closing(ShardWriter(file, pieces)) as writer,
+        ):
+            while there:
+                writer.add(key, parts)
+                if writer.size > max_bytes - len(END):
+                    body = writer.take_back()
+                    if not writer.rows:
+                        _check_fits(body, max_bytes, f"{where}, shard {index}, sample {key}")
+                    parts[:] = [body]
                     break
-                length = len(pending[1])
-                size = writer.size + BLOCK + length + -length % BLOCK + len(END)
-                if writer.rows and (writer.rows >= max_samples or size > max_bytes):
+                there = take(writer.rows)
+                if writer.rows >= max_samples:
                     break
-                writer.add(*pending)
-                pending = None
-            done = writer.finish()
-        yield Shard(str(path), done.cid, done.size, done.rows)
+            exhausted = not there
+            cid, size = writer.finish()
+        yield Shard(str(path), cid, size, writer.rows)
         index += 1
 
 

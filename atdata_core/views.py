@@ -3,7 +3,7 @@
 import functools
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import msgpack
 import numpy as np
@@ -15,6 +15,8 @@ from atdata_core.fields import Field, fields_of
 from atdata_core.fieldtypes import NDArrayType, Primitive
 from atdata_core.sample import unpack
 
+Form = tuple[int, Any, Any, Literal["C", "F"]]
+"""Where an array's data begin behind its header, its dtype, shape and order."""
 Reader = Callable[[memoryview, int], tuple[Any, int]]
 """Reads the value that begins at a place; it, and where it ends. Anything unusual is an error."""
 
@@ -132,9 +134,19 @@ def _span(body: memoryview, at: int, size: int) -> tuple[memoryview, int]:
 
 
 def _array_reader(kind: NDArrayType) -> Reader:
+    form = functools.lru_cache(maxsize=4096)(functools.partial(_form, kind))
+    # A few KB each, of which not thousands are kept: a stranger may send many.
+    long_form = functools.lru_cache(maxsize=64)(functools.partial(_form, kind))
+
     def read(body: memoryview, at: int) -> tuple[Any, int]:
         data, end = _span(body, at, _BINARY[body[at]])
-        return _array(kind, data), end
+        found = form(bytes(data[:_LIKELY]), len(data))
+        if found is None:
+            found = long_form(bytes(data[:MAX_HEAD]), len(data))
+            if found is None:
+                raise _Unusual
+        start, dtype, shape, order = found
+        return np.ndarray(shape, dtype, data, start, order=order), end
 
     return read
 
@@ -185,29 +197,21 @@ _READERS: dict[str, Reader] = {
 }
 
 
-def _array(kind: NDArrayType, data: memoryview) -> Any:
-    start, dtype, shape, order = _form(kind, bytes(data[:_LIKELY]), len(data))
-    if start < 0:
-        start, dtype, shape, order = _long_form(kind, bytes(data[:MAX_HEAD]), len(data))
-    return np.ndarray(shape, dtype, data, start, order=order)
-
-
 _LIKELY = 128
 """As long as the header of nearly every array, so that its bytes say which one it is."""
 
 
-@functools.lru_cache(maxsize=4096)
-def _form(kind: NDArrayType, head: bytes, length: int) -> tuple[int, Any, Any, Any]:
-    """Where an array's data begin, and what they are; -1 if more bytes are needed to tell."""
+def _form(kind: NDArrayType, head: bytes, length: int) -> Form | None:
+    """Where an array's data begin, and what they are; None if more bytes are needed to tell.
+
+    Raises:
+        SampleError: It is no array of this kind.
+    """
     try:
         start, dtype, shape, fortran = array_header(head, length, "")
     except SampleError:
         if len(head) == _LIKELY:
-            return -1, None, None, None
+            return None
         raise
     kind.check(np.broadcast_to(np.empty((), dtype), shape), "")
     return start, dtype, shape, "F" if fortran else "C"
-
-
-_long_form = functools.lru_cache(maxsize=64)(_form.__wrapped__)
-"""For headers of a few KB, of which not thousands are kept: a stranger may send many."""

@@ -1,0 +1,144 @@
+"""Writing one shard: samples into pieces of memory, and these into the file and its hash.
+
+A sample's parts are copied once, behind the place of its header, into memory that is used again
+and again; so a caller may reuse his arrays as soon as his sample is taken. The headers of a whole
+piece are made at once. A piece is hashed in a thread of its own while the next is filled.
+"""
+
+import io
+import queue
+from collections.abc import Sequence
+from typing import IO, Any
+
+import numpy as np
+
+from atdata_core.cid import digest_to_cid
+from atdata_core.hashing import BackgroundHash
+from atdata_core.headers import padded_all
+from atdata_core.members import EXTENSION
+from atdata_core.packing import Part
+from atdata_core.tar import BLOCK, END, make_header, make_headers, padded
+
+_PIECE = 512 << 10
+"""Bytes in a piece, or as many more as its last sample has: what stays in a core's cache."""
+_KEPT = 4 << 20
+_LONG = 100 - len(EXTENSION)
+_PADDING = [bytes(size) for size in range(BLOCK)]
+
+
+class Pieces:
+    """Memory to write samples into; what was hashed and written is given out again."""
+
+    def __init__(self) -> None:
+        self._free: queue.SimpleQueue[io.BytesIO] = queue.SimpleQueue()
+
+    def take(self) -> io.BytesIO:
+        """Memory that nobody else uses."""
+        try:
+            return self._free.get_nowait()
+        except queue.Empty:
+            return io.BytesIO()
+
+    def give_back(self, memory: io.BytesIO, *views: memoryview) -> None:
+        """Takes memory that isn't needed any more; `views` are what was looked at it through."""
+        large = len(views[0]) > _KEPT
+        for view in views:
+            view.release()
+        if not large:
+            self._free.put(memory)
+
+
+class ShardWriter:
+    """Writes one shard to an open file, hashing on the way.
+
+    Args:
+        file: A file open for binary writing, at its start, raw or buffered. It is neither flushed
+            nor closed.
+        pieces: Memory that the writers of several shards share, one after another.
+    """
+
+    def __init__(self, file: IO[bytes], pieces: Pieces | None = None) -> None:
+        self._file = file
+        self._hash = BackgroundHash()
+        self._pieces = pieces or Pieces()
+        self._memory = self._pieces.take()
+        self._keys: list[str] = []
+        self._sizes: list[int] = []
+        self._end = 0  # of what was put into the memory
+        self.rows = 0
+        self.size = 0
+
+    def add(self, key: str, parts: Sequence[Part]) -> None:
+        """Appends one sample, as the member ``<key>.msgpack``.
+
+        Args:
+            key: Its key.
+            parts: What its bytes are put together from.
+
+        Raises:
+            ShardError: The key is too large for a tar, or a body before it was.
+        """
+        if len(key) > _LONG or not key.isascii():
+            make_header(key + EXTENSION, 0)  # raises, or finds it short enough
+        if self._end >= _PIECE:
+            self._flush()
+        memory, start = self._memory, self._end
+        memory.seek(start + BLOCK)
+        memory.writelines(parts)
+        end = memory.tell()
+        size = end - start - BLOCK
+        if size % BLOCK:
+            end += memory.write(_PADDING[-size % BLOCK])
+        self._keys.append(key)
+        self._sizes.append(size)
+        self._end = end
+        self.size += end - start
+        self.rows += 1
+
+    def take_back(self) -> bytes:
+        """Takes the sample out again that was added last, once; its bytes."""
+        size = self._sizes.pop()
+        self._keys.pop()
+        start = self._end - BLOCK - padded(size)
+        self.size -= self._end - start
+        self.rows -= 1
+        self._end = start
+        self._memory.seek(start + BLOCK)
+        return self._memory.read(size)
+
+    def finish(self) -> tuple[str, int]:
+        """Writes the end of the archive; the shard's CID and its size in bytes."""
+        self._flush(END)
+        self.size += len(END)
+        return digest_to_cid(self._hash.digest()), self.size
+
+    def close(self) -> None:
+        """Ends the hashing of a shard that won't be finished."""
+        self._hash.close()
+
+    def _flush(self, end: bytes = b"") -> None:
+        memory, pieces = self._memory, self._pieces
+        memory.seek(self._end)
+        memory.write(end)
+        whole = memory.getbuffer()
+        view = whole[: self._end + len(end)]
+        if self._keys:
+            _fill_in_headers(view, self._keys, self._sizes)
+        self._keys, self._sizes, self._end = [], [], 0
+        self._hash.update(view)
+        # A raw file takes what fits (on a full disk, or past 2 GiB), and fails with the next write.
+        at = 0
+        while at < len(view):
+            at += self._file.write(view[at:]) or len(view)
+        self._hash.when_done(lambda: pieces.give_back(memory, view, whole))
+        self._memory = pieces.take()
+
+
+def _fill_in_headers(piece: memoryview, keys: Sequence[str], sizes: Sequence[int]) -> None:
+    names = [key + EXTENSION for key in keys]
+    headers: Any = np.frombuffer(make_headers(names, sizes), f"V{BLOCK}")
+    ends = np.cumsum(padded_all(np.array(sizes)) + BLOCK)
+    starts = np.concatenate(([0], ends[:-1]))
+    # Every place where a header could be, one byte apart: it makes this one copy a header.
+    every: Any = np.ndarray((len(piece) - BLOCK + 1,), f"V{BLOCK}", piece, strides=(1,))
+    every[starts] = headers
