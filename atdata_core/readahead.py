@@ -7,7 +7,7 @@ from typing import IO
 from atdata_core.sources import DataSource
 
 _PATIENCE_S = 0.05
-"""So long a pass has to go on before more is fetched than it asked for: a look at the first
+"""So long a pass has to go on in its first shard before the second is fetched: a look at the first
 samples costs one shard."""
 
 
@@ -28,7 +28,8 @@ def opened(source: DataSource, urls: Sequence[str]) -> Generator[tuple[str, IO[b
             ahead = None
             with stream:
                 if following < len(urls) and getattr(source, "fetches", False):
-                    ahead = _Ahead(source, urls[following])
+                    patience = _PATIENCE_S if following == 1 else 0.0
+                    ahead = _Ahead(source, urls[following], patience)
                 yield url, stream
     finally:
         if ahead is not None:
@@ -41,11 +42,13 @@ class _Ahead:
     Args:
         source: Where it is.
         url: Which one.
+        patience: How long to wait before, in seconds, unless it is asked for.
     """
 
-    def __init__(self, source: DataSource, url: str) -> None:
+    def __init__(self, source: DataSource, url: str, patience: float) -> None:
         self._source = source
         self._url = url
+        self._patience = patience
         self._wanted = threading.Event()
         self._lock = threading.Lock()
         self._let_go = False
@@ -72,7 +75,7 @@ class _Ahead:
             stream.close()
 
     def _run(self) -> None:
-        self._wanted.wait(_PATIENCE_S)
+        self._wanted.wait(self._patience)
         try:
             if not self._let_go:
                 self._keep(self._source.open_shard(self._url))
