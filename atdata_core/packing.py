@@ -41,7 +41,7 @@ class Packer:
         fields = fields_of(sample_type)
         heads = [msgpack.packb(field.name) for field in fields]
         heads[0] = msgpack.Packer().pack_map_header(len(fields)) + heads[0]
-        self._steps = [(head, _put(field)) for head, field in zip(heads, fields, strict=True)]
+        self._steps = [_put(field, head) for head, field in zip(heads, fields, strict=True)]
         # Of one name it would give the value itself.
         self._values = operator.attrgetter(*(field.name for field in fields), "__class__")
 
@@ -65,8 +65,7 @@ class Packer:
             values = self._values(sample)
         except AttributeError as error:
             raise SampleError("a field is missing") from error
-        for (head, put), value in zip(self._steps, values):  # noqa: B905 - the class is left
-            add(head)
+        for put, value in zip(self._steps, values):  # noqa: B905 - the class is left
             put(value, add)
 
 
@@ -80,56 +79,58 @@ def packer_of(sample_type: type) -> Packer:
 _made = functools.lru_cache(maxsize=1024)(Packer)
 
 
-def _put(field: Field) -> Put:
-    put = _put_value(field.type)
+def _put(field: Field, lead: bytes) -> Put:
+    """What puts the values of a field, each behind `lead`, the field's name."""
+    put = _put_value(field.type, lead)
     if not field.optional:
         return put
 
     def put_optional(value: Any, add: Callable[[Part], object]) -> None:
         if value is None:
-            add(_NIL)
+            add(lead + _NIL)
         else:
             put(value, add)
 
     return put_optional
 
 
-def _put_value(kind: FieldType) -> Put:
+def _put_value(kind: FieldType, lead: bytes) -> Put:
     if isinstance(kind, NDArrayType):
-        return _put_array(kind)
+        return _put_array(kind, lead)
     if isinstance(kind, Primitive) and kind.name in _PRIMITIVES:
-        return _PRIMITIVES[kind.name](kind)
+        return _PRIMITIVES[kind.name](kind, lead)
 
     def put(value: Any, add: Callable[[Part], object]) -> None:
-        add(_packed(kind.encode(value, "")))
+        add(lead + _packed(kind.encode(value, "")))
 
     return put
 
 
-def _put_array(kind: NDArrayType) -> Put:
-    heads: dict[Any, bytes] = {}
+def _put_array(kind: NDArrayType, lead: bytes) -> Put:
+    leads: dict[Any, bytes] = {}
 
     def put(value: Any, add: Callable[[Part], object]) -> None:
         if type(value) is not np.ndarray:
-            add(_packed(kind.encode(value, "")))
+            add(lead + _packed(kind.encode(value, "")))
             return
         form = value.dtype, value.shape, value.strides
-        head = heads.get(form)
-        if head is not None:
-            add(head)
+        known = leads.get(form)
+        if known is not None:
+            add(known)
             add(value)
             return
         data = kind.encode(value, "")
+        add(lead)
         add(_packed(data))
         # The next one like it only has to be looked up, if its memory is what is written.
-        if value.dtype.kind in "biufc" and value.flags.c_contiguous and len(heads) < _CACHED:
+        if value.dtype.kind in "biufc" and value.flags.c_contiguous and len(leads) < _CACHED:
             header = npy_header(value.dtype, value.shape)
-            heads[form] = _head(_BINARY, len(data)) + header
+            leads[form] = lead + _head(_BINARY, len(data)) + header
 
     return put
 
 
-def _put_int(kind: Primitive) -> Put:
+def _put_int(kind: Primitive, lead: bytes) -> Put:
     known: dict[int, bytes] = {}
 
     def put(value: Any, add: Callable[[Part], object]) -> None:
@@ -137,7 +138,7 @@ def _put_int(kind: Primitive) -> Put:
             value = kind.encode(value, "")
         data = known.get(value)
         if data is None:
-            data = _packed(kind.encode(value, ""))
+            data = lead + _packed(kind.encode(value, ""))
             if len(known) < _CACHED:
                 known[value] = data
         add(data)
@@ -145,27 +146,27 @@ def _put_int(kind: Primitive) -> Put:
     return put
 
 
-def _put_float(kind: Primitive) -> Put:
+def _put_float(kind: Primitive, lead: bytes) -> Put:
     def put(value: Any, add: Callable[[Part], object]) -> None:
-        add(_FLOAT.pack(0xCB, value if type(value) is float else kind.encode(value, "")))
+        number = value if type(value) is float else kind.encode(value, "")
+        add(lead + _FLOAT.pack(0xCB, number))
 
     return put
 
 
-def _put_text(kind: Primitive) -> Put:
+def _put_text(kind: Primitive, lead: bytes) -> Put:
     def put(value: Any, add: Callable[[Part], object]) -> None:
-        if type(value) is str and value.isascii() and len(value) > _SHORT:
-            add(_head(_TEXT, len(value)))
-            add(value.encode("ascii"))
+        text = value if type(value) is str and value.isascii() else kind.encode(value, "")
+        if len(text) > _SHORT and text.isascii():
+            add(lead + _head(_TEXT, len(text)))
+            add(text.encode("ascii"))
         else:
-            add(
-                _packed(value if type(value) is str and value.isascii() else kind.encode(value, ""))
-            )
+            add(lead + _packed(text))
 
     return put
 
 
-_PRIMITIVES: dict[str, Callable[[Primitive], Put]] = {
+_PRIMITIVES: dict[str, Callable[[Primitive, bytes], Put]] = {
     "int": _put_int,
     "float": _put_float,
     "str": _put_text,
