@@ -5,22 +5,21 @@ SDK's models drop nulls and parse blobs. Whatever belongs to somebody else is re
 session, so that no token reaches a host that didn't issue it.
 """
 
-import contextlib
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from atdata_core.atproto.answers import Record, json_object, record_of
+from atdata_core.atproto.answers import json_object
 from atdata_core.atproto.bodies import blob_body
 from atdata_core.atproto.door import check_origin
-from atdata_core.atproto.identity import ask_host, resolve_authority, resolve_did
-from atdata_core.atproto.proof import ProvenRecord, prove_record
+from atdata_core.atproto.identity import resolve_did
+from atdata_core.atproto.reading import Reader, as_uri
 from atdata_core.atproto.revisions import RevStore
 from atdata_core.atproto.transport import encode_json, invoke, new_sdk, session_scope, translated
 from atdata_core.atproto.uri import AtUri, check_did, check_nsid, check_rkey
-from atdata_core.atproto.web import get_json, open_stream
-from atdata_core.cid import check_cid, cid_to_digest
+from atdata_core.atproto.web import get_json
+from atdata_core.cid import check_cid
 from atdata_core.errors import (
     AtdataError,
     AuthenticationError,
@@ -35,11 +34,9 @@ if TYPE_CHECKING:
 
 DEFAULT_PDS_URL = "https://bsky.social"
 _FALLBACK_BLOB_LIMIT = 50_000_000
-_MAX_BLOB_IN_MEMORY = 300_000_000  # the largest that any lexicon of Bluesky's allows, 2026
-_PAGE = 100
 
 
-class AtmosphereClient:
+class AtmosphereClient(Reader):
     """An account on the AT Protocol.
 
     Reading public records needs no login::
@@ -65,9 +62,9 @@ class AtmosphereClient:
         revs: RevStore | None = None,
         _client: "Client | None" = None,
     ) -> None:
+        super().__init__(revs)
         self.verify = VerificationLevel.of(verify)
         self.trusted = trusted_dids(trusted)
-        self.revs = revs
         self.base_url = (base_url or os.environ.get("ATDATA_PDS_URL") or DEFAULT_PDS_URL).rstrip(
             "/"
         )
@@ -156,7 +153,7 @@ class AtmosphereClient:
 
     def owns(self, uri: str | AtUri | None) -> bool:
         """Whether a record is in the repository of the account that is logged in."""
-        return bool(uri and self.is_authenticated and _as_uri(uri).authority == self.did)
+        return bool(uri and self.is_authenticated and as_uri(uri).authority == self.did)
 
     @property
     def did(self) -> str:
@@ -260,101 +257,11 @@ class AtmosphereClient:
 
     def delete_record(self, uri: str | AtUri) -> None:
         """Deletes a record of the account's own; one that isn't there is no error."""
-        parsed = _as_uri(uri)
+        parsed = as_uri(uri)
         self._procedure(
             "com.atproto.repo.deleteRecord",
             {"repo": self.did, "collection": parsed.collection, "rkey": parsed.rkey},
         )
-
-    def get_record(self, uri: str | AtUri, cid: str | None = None) -> Record:
-        """A record of anybody's, from the PDS that its author's DID names.
-
-        Args:
-            uri: Its AT URI.
-            cid: The CID that it must have, where a link recorded one.
-
-        Raises:
-            NotFoundError: There is no such record or account.
-            IntegrityError: Its content doesn't have the CID that the PDS or the link says.
-        """
-        parsed = _as_uri(uri)
-        did = resolve_authority(parsed.authority)
-        answer = self._ask(
-            did,
-            "com.atproto.repo.getRecord",
-            {"repo": did, "collection": parsed.collection, "rkey": parsed.rkey},
-        )
-        record = record_of(answer, did, parsed.collection)
-        if record.uri.rpartition("/")[2] != parsed.rkey:
-            raise IntegrityError("PDS answered with another record", where=str(uri), got=record.uri)
-        if cid is not None and record.cid != cid:
-            raise IntegrityError(
-                "record was changed since it was linked to",
-                where=str(uri),
-                expected=cid,
-                got=record.cid,
-            )
-        return record
-
-    def prove_record(self, uri: str | AtUri, *, allow_rollback: bool = False) -> ProvenRecord:
-        """A record of anybody's with its proof; see `atdata_core.atproto.proof.prove_record`."""
-        return prove_record(uri, revs=self.revs, allow_rollback=allow_rollback)
-
-    def list_records(
-        self,
-        collection: str,
-        *,
-        repo: str | None = None,
-        limit: int = _PAGE,
-        cursor: str | None = None,
-    ) -> tuple[list[Record], str | None]:
-        """One page of an account's records of one type, newest key first.
-
-        Args:
-            collection: The NSID of the type.
-            repo: DID or handle; by default the account's own.
-            limit: Records a page, at most 100.
-            cursor: What the page before this one gave.
-
-        Returns:
-            The records, and the cursor of the next page or None. Records whose content doesn't
-            have the CID that the PDS says are left out.
-        """
-        did = resolve_authority(repo) if repo else self.did
-        params: dict[str, str | int] = {
-            "repo": did,
-            "collection": check_nsid(collection),
-            "limit": min(limit, _PAGE),
-        }
-        if cursor:
-            params["cursor"] = cursor
-        answer = self._ask(did, "com.atproto.repo.listRecords", params)
-        records: list[Record] = []
-        for item in answer.get("records") or ():
-            with contextlib.suppress(AtdataError):
-                records.append(record_of(json_object(item, "listRecords"), did, collection))
-        following = answer.get("cursor")
-        return records, following if answer.get("records") and following != cursor else None
-
-    def iter_records(
-        self, collection: str, *, repo: str | None = None, limit: int | None = None
-    ) -> Iterator[Record]:
-        """An account's records of one type, newest key first, page by page.
-
-        Args:
-            collection: The NSID of the type.
-            repo: DID or handle; by default the account's own.
-            limit: How many at most; None: all.
-        """
-        cursor: str | None = None
-        count = 0
-        while limit is None or count < limit:
-            page, cursor = self.list_records(collection, repo=repo, cursor=cursor)
-            for record in page[: None if limit is None else limit - count]:
-                count += 1
-                yield record
-            if cursor is None:
-                return
 
     def upload_blob(
         self,
@@ -405,38 +312,6 @@ class AtmosphereClient:
             )
         return dict(blob)
 
-    def open_blob(self, did: str, cid: str) -> IO[bytes]:
-        """A blob of anybody's for reading, as its PDS sends it: not yet verified.
-
-        Raises:
-            NotFoundError: The PDS has no such blob (any more).
-        """
-        cid_to_digest(cid)
-        params = {"did": check_did(did), "cid": cid}
-        return ask_host(
-            did, lambda pds: open_stream(f"{pds}/xrpc/com.atproto.sync.getBlob", params)
-        )
-
-    def get_blob(self, did: str, cid: str, size: int | None = None) -> bytes:
-        """A blob of anybody's, whole and verified.
-
-        Args:
-            did: Whose it is.
-            cid: Its CID.
-            size: Its length, where a record tells it; no more than that is read.
-
-        Raises:
-            NotFoundError: The PDS has no such blob (any more).
-            IntegrityError: It sends other bytes than those of `cid`.
-        """
-        from hashlib import sha256
-
-        with self.open_blob(did, cid) as stream:
-            data = stream.read((_MAX_BLOB_IN_MEMORY if size is None else size) + 1)
-        if sha256(data).digest() != cid_to_digest(cid):
-            raise IntegrityError("blob's bytes are not those of its CID", where=did, expected=cid)
-        return data
-
     def too_large(self, size: int, where: str) -> TooLargeError:
         """The error for a blob of `size` bytes that the PDS won't take."""
         error = TooLargeError(
@@ -456,15 +331,11 @@ class AtmosphereClient:
             )
         return self._sdk
 
+    def _repository(self, repo: str | None) -> str:
+        return self.did if repo is None else super()._repository(repo)
+
     def _own_pds(self) -> str:
         return self.base_url if self._sdk is None else resolve_did(self.did).pds
-
-    def _ask(self, did: str, method: str, params: Mapping[str, str | int]) -> dict[str, Any]:
-        def ask(pds: str) -> dict[str, Any]:
-            url = f"{pds}/xrpc/{method}"
-            return json_object(get_json(url, params), url)
-
-        return ask_host(did, ask)
 
     def _procedure(self, method: str, body: Mapping[str, Any]) -> dict[str, Any]:
         content = encode_json(body)
@@ -488,7 +359,3 @@ def trusted_dids(given: Sequence[str] | None = None) -> tuple[str, ...]:
         text = os.environ.get("ATDATA_TRUSTED_DIDS", "")
         given = [part.strip() for part in text.split(",") if part.strip()]
     return tuple(map(check_did, given))
-
-
-def _as_uri(uri: str | AtUri) -> AtUri:
-    return uri if isinstance(uri, AtUri) else AtUri.parse(uri)
