@@ -25,22 +25,13 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import numpy as np
-from numpy.typing import NDArray
 
-from atdata_core import AtmosphereIndex, PDSBlobStore, packable
-from atdata_core.atmosphere import AtmosphereClient
-from atdata_core.discovery import list_repo_datasets, open_catalogue
+from atdata_core.discovery import open_catalogue
 from atdata_dagster.devnet import Devnet
 from atdata_dagster.partitions import inbox_key, record_partition, record_partitions, records_key
+from benchmarks.endurance_publishers import COLLECTION, Publisher
 
-COLLECTION = "ac.foundation.dataset.record"
 _AUTOMATED = {"dagster/from_automation_condition": "true"}
-
-
-@packable
-class Point:
-    xy: NDArray[np.float32]
 
 
 @dataclass
@@ -53,6 +44,8 @@ class Outcome:
     twice: list[str] = field(default_factory=list)
     writes: Counter[str] = field(default_factory=Counter)
     kills: int = 0
+    service_kills: Counter[str] = field(default_factory=Counter)
+    failed_writes: int = 0
     made: int = 0
 
     def __str__(self) -> str:
@@ -62,67 +55,55 @@ class Outcome:
         )
 
 
-class Publisher(threading.Thread):
-    """An account that creates, changes and deletes records until it is told to stop."""
+class Chaos(threading.Thread):
+    """Kills services of a devnet that starts them anew, one at a time.
 
-    def __init__(self, net: Devnet, name: str, seed: int, pause_s: float) -> None:
+    Args:
+        net: The devnet.
+        names: The services.
+        pause_s: The mean time between two.
+        seed: Of all that is random.
+    """
+
+    def __init__(self, net: Devnet, names: list[str], pause_s: float, seed: int) -> None:
         super().__init__(daemon=True)
-        self.account = net.create_account(name)
-        self.client = AtmosphereClient(net.env["ATDATA_PDS_URL"])
-        self.client.login(self.account.handle, self.account.app_password)
-        self.random = random.Random(seed)
+        self.net = net
+        self.names = names
         self.pause_s = pause_s
+        self.random = random.Random(seed)
         self.stopping = threading.Event()
-        self.live: dict[str, dict[str, Any]] = {}
-        self.writes: Counter[str] = Counter()
-        self.failure: Exception | None = None
+        self.kills: Counter[str] = Counter()
 
     def run(self) -> None:
-        try:
-            while not self.stopping.is_set():
-                self.step()
-                self.stopping.wait(self.random.expovariate(1 / self.pause_s))
-        except Exception as error:  # noqa: BLE001 - told at the end by whoever waits
-            self.failure = error
+        while not self.stopping.wait(self.random.uniform(0.5, 1.5) * self.pause_s):
+            name = self.random.choice(self.names)
+            with contextlib.suppress(ProcessLookupError):  # it is just being started anew
+                os.kill(self.net.pid(name), signal.SIGKILL)
+                self.kills[name] += 1
 
-    def step(self) -> None:
-        kind = self.random.choices(["create", "change", "delete"], [4, 4, 2])[0]
-        if kind == "create" or not self.live:
-            number = sum(self.writes.values())
-            samples = (Point(xy=np.array([number, i], np.float32)) for i in range(3))
-            index = AtmosphereIndex(self.client, data_store=PDSBlobStore(self.client))
-            name = f"{self.account.handle.partition('.')[0]}-{number}"
-            entry = index.write_samples(samples, name=name, sample_type=Point).entry
-            self.live[str(entry.uri)] = dict(self.client.get_record(str(entry.uri)))
-            kind = "create"
-        else:
-            uri = self.random.choice(sorted(self.live))
-            if kind == "delete":
-                self.client.delete_record(uri)
-                del self.live[uri]
-            else:
-                self.live[uri]["description"] = f"change {sum(self.writes.values())}"
-                self.client.put_record(COLLECTION, uri.rpartition("/")[2], self.live[uri])
-        self.writes[kind] += 1
-
-    def held(self) -> dict[str, str]:
-        """What the PDS holds, by partition."""
-        found = list_repo_datasets(self.account.did, collections=[COLLECTION])
-        assert not found.dropped
-        assert not found.truncated
-        return {record_partition(r.did, r.rkey): r.cid for r in found.records}
+    def stop(self) -> None:
+        """Ends the killing, and waits until all services are up."""
+        self.stopping.set()
+        if self.ident is not None:
+            self.join()
+        end = time.monotonic() + 60
+        while not self.net.status().ok and time.monotonic() < end:
+            time.sleep(0.2)
 
 
 class Reader:
     """The side that follows: a Dagster home, a catalogue, a subscription."""
 
-    def __init__(self, folder: Path, said: dict[str, Any], catalogue: str) -> None:
+    def __init__(
+        self, folder: Path, said: dict[str, Any], catalogue: str, storage: str = ""
+    ) -> None:
         self.home = folder / "home"
         self.home.mkdir(parents=True)
         (self.home / "dagster.yaml").write_text(
             "telemetry: {enabled: false}\nconcurrency: {runs: {max_concurrent_runs: 2}}\n"
             # Runs that are killed with their daemon are failed ones then, and asked for again.
             "run_monitoring: {enabled: true, poll_interval_seconds: 5, start_timeout_seconds: 90}\n"
+            + (f"storage: {{postgres: {{postgres_url: '{storage}'}}}}\n" if storage else "")
         )
         subscription = folder / "subscription.json"
         subscription.write_text(json.dumps(said))
@@ -255,6 +236,11 @@ def endure(
     seed: int = 1,
     catalogue: str | None = None,
     patience_s: float = 180.0,
+    pds: int = 1,
+    creations: int | None = None,
+    weights: tuple[int, int, int] = (4, 4, 2),
+    service_life_s: float | None = None,
+    storage: str = "",
 ) -> Outcome:
     """Runs it all on a devnet, and compares.
 
@@ -269,39 +255,59 @@ def endure(
         seed: Of all that is random.
         catalogue: The catalogue's place; by default a file in `folder`.
         patience_s: How long the follower may take afterwards.
+        pds: On how many PDSes they do, of the devnet's.
+        creations: How many records all together create at the most, where it ends before the time.
+        weights: How often they create, change and delete, beside each other.
+        service_life_s: How long the services live until one is killed, on the average; by default
+            for ever. The devnet has to start them anew.
+        storage: The address of a Postgres for Dagster; by default it has SQLite.
     """
     chance = random.Random(seed)
+    each_creates = None if creations is None else -(-creations // publishers)
     made = [
-        Publisher(net, f"e{seed}x{os.urandom(3).hex()}", seed * 100 + n, pause_s)
+        Publisher(
+            *(net, f"e{seed}x{os.urandom(3).hex()}", seed * 100 + n, pause_s),
+            *(n % pds + 1, each_creates, weights),
+        )
         for n in range(publishers)
     ]
-    address = net.env["ATDATA_PDS_URL"].replace("http", "ws")
+    addresses = [f"firehose:{url.replace('http', 'ws')}" for url in net.pds_urls[:pds]]
     said = {
         "dids": [each.account.did for each in made],
         "collections": [COLLECTION],
-        "source": "poll" if source == "poll" else f"firehose:{address}",
+        "source": "poll" if source == "poll" else addresses,
     }
-    reader = Reader(folder, said, catalogue or str(folder / "catalogue.db"))
+    reader = Reader(folder, said, catalogue or str(folder / "catalogue.db"), storage)
     daemon_command = ["dagster._daemon", "run", "-m", "benchmarks.endurance_location"]
     command = daemon_command if daemon else ["benchmarks.follow_endurance", "--follower"]
     automation = None if daemon else Automation(reader)
     outcome = Outcome()
+    victims = ["redis", "pds", *(f"pds-{number}" for number in range(2, pds + 1))]
+    chaos = Chaos(net, victims, service_life_s or 1.0, seed)
     for each in made:
         each.start()
+    if service_life_s is not None:
+        chaos.start()
     try:
-        _while_it_lasts(reader, command, automation, seconds, chance, outcome, daemon)
+        working = _working(made, seconds)
+        _while_it_lasts(reader, command, automation, working, chance, outcome, daemon)
         for each in made:
             each.stopping.set()
+        chaos.stop()
         for each in made:
             each.join()
             if each.failure is not None:
                 raise each.failure
             outcome.writes += each.writes
+            outcome.failed_writes += each.failures
+        outcome.service_kills = chaos.kills
         held = {key: cid for each in made for key, cid in each.held().items()}
+        print(f"written: {dict(outcome.writes)}; waiting for the follower", flush=True)
         reader.start(command)
-        _wait(lambda: _is_settled(reader, held, automation), patience_s)
+        _wait(lambda: _is_settled(reader, held, automation), patience_s, 5.0 if daemon else 0.5)
     finally:
         reader.kill()
+        chaos.stopping.set()
         for each in made:
             each.stopping.set()
             each.client.close()
@@ -309,21 +315,25 @@ def endure(
         return _compare(reader, held, outcome)
 
 
+def _working(made: list[Publisher], seconds: float) -> Callable[[], bool]:
+    end = time.monotonic() + seconds
+    return lambda: time.monotonic() < end and any(each.is_alive() for each in made)
+
+
 def _while_it_lasts(
     reader: Reader,
     command: list[str],
     automation: Automation | None,
-    seconds: float,
+    working: Callable[[], bool],
     chance: random.Random,
     outcome: Outcome,
     daemon: bool,
 ) -> None:
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
+    while working():
         reader.start(command)
-        life = chance.uniform(15, 45) if daemon else chance.uniform(2, 5)
-        death = min(end, time.monotonic() + life)
-        while time.monotonic() < death:
+        life = chance.uniform(20, 70) if daemon else chance.uniform(2, 5)
+        death = time.monotonic() + life
+        while working() and time.monotonic() < death:
             if automation is not None:
                 automation.step()
             time.sleep(0.2)
@@ -342,10 +352,10 @@ def _is_settled(reader: Reader, held: dict[str, str], automation: Automation | N
     )
 
 
-def _wait(settled: Callable[[], bool], patience_s: float) -> None:
+def _wait(settled: Callable[[], bool], patience_s: float, pause_s: float) -> None:
     end = time.monotonic() + patience_s
     while not settled() and time.monotonic() < end:
-        time.sleep(0.5)
+        time.sleep(pause_s)
 
 
 def _compare(reader: Reader, held: dict[str, str], outcome: Outcome) -> Outcome:
@@ -371,17 +381,28 @@ def main() -> int:
     parser.add_argument("--pause", type=float, default=2.0)
     parser.add_argument("--source", choices=("poll", "firehose"), default="firehose")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pds", type=int, default=1, help="how many PDSes")
+    parser.add_argument("--creations", type=int, help="ends after so many records were created")
+    parser.add_argument("--weights", type=int, nargs=3, default=(4, 4, 2), metavar="N")
+    parser.add_argument("--chaos", type=float, metavar="SECONDS", help="kill services so often")
+    parser.add_argument("--postgres", action="store_true", help="Dagster keeps all in Postgres")
+    parser.add_argument("--patience", type=float, default=600.0, metavar="SECONDS")
     options = parser.parse_args()
     if options.follower:
         tick_for_ever()
-    with (
-        tempfile.TemporaryDirectory(prefix="atdata-endurance-") as folder,
-        Devnet(Path(folder) / "net").running() as net,
-    ):
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="atdata-endurance-")))
+        storage = ""
+        if options.postgres:
+            from tests.support.postgres import Postgres
+
+            storage = stack.enter_context(Postgres()).create("endurance")
+        devnet = Devnet(folder / "net", services=["redis", "pds"], pds=options.pds, restart=True)
+        net = stack.enter_context(devnet.running())
         os.environ.update(net.env)
         outcome = endure(
             net,
-            Path(folder) / "reader",
+            folder / "reader",
             source=options.source,
             publishers=options.publishers,
             seconds=options.seconds,
@@ -389,14 +410,24 @@ def main() -> int:
             daemon=options.daemon,
             seed=options.seed,
             catalogue=net.env["ATDATA_REDIS_URL"],
-            patience_s=600.0,
+            patience_s=options.patience,
+            pds=options.pds,
+            creations=options.creations,
+            weights=tuple(options.weights),
+            service_life_s=options.chaos,
+            storage=storage,
         )
         if outcome.lost or outcome.ghosts or outcome.twice:
-            print((Path(folder) / "reader" / "follower.log").read_text()[-5000:])
+            print((folder / "reader" / "follower.log").read_text()[-20000:])
     for each in (*outcome.lost, *outcome.ghosts, *outcome.twice):
         print(each)
     writes = ", ".join(f"{n} {kind}" for kind, n in sorted(outcome.writes.items()))
-    print(f"{writes}; followers killed {outcome.kills} times; {outcome.made} datasets made")
+    kills = ", ".join(f"{name} {n}" for name, n in sorted(outcome.service_kills.items()))
+    print(
+        f"{writes} by {options.publishers} accounts on {options.pds} PDSes, "
+        f"{outcome.failed_writes} writes failed; killed: followers {outcome.kills}"
+        f"{', ' if kills else ''}{kills}; {outcome.made} datasets made"
+    )
     print(f"{outcome.records} records at the end: {outcome}")
     return 1 if outcome.lost or outcome.ghosts or outcome.twice else 0
 

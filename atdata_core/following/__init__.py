@@ -9,6 +9,7 @@ with open_catalogue("followed.db") as catalogue:
         print(record.uri, record.cid)
 """
 
+from atdata_core.following.combined import CombinedSource
 from atdata_core.following.firehose import FirehoseSource
 from atdata_core.following.following import Report, follow
 from atdata_core.following.jetstream import JetstreamSource
@@ -18,6 +19,7 @@ from atdata_core.following.subscription import Subscription
 
 __all__ = [
     "Batch",
+    "CombinedSource",
     "Event",
     "FirehoseSource",
     "Interest",

@@ -21,6 +21,7 @@ from atdata_core.discovery.catalogue import (
 )
 from atdata_core.discovery.listing import find_holders
 from atdata_core.errors import AtdataError, ConfigurationError
+from atdata_core.following.combined import CombinedSource
 from atdata_core.following.firehose import FirehoseSource
 from atdata_core.following.jetstream import JetstreamSource
 from atdata_core.following.polling import PollingSource, difference
@@ -206,12 +207,14 @@ class _Following:
         return {did for did in {*known, *self._catalogue.accounts()} if interest.wants(did)}
 
     def _source(self, interest: Interest) -> Source:
-        kind, _, address = self._said.source.partition(":")
-        if kind == "firehose":
-            return FirehoseSource(address, interest)
-        if kind == "jetstream":
-            return JetstreamSource(address, interest)
-        return PollingSource(self._followed(interest), self._said.collections, self._catalogue)
+        if self._said.sources == (PollingSource.NAME,):
+            return PollingSource(self._followed(interest), self._said.collections, self._catalogue)
+        kinds = {"firehose": FirehoseSource, "jetstream": JetstreamSource}
+        found: list[Source] = []
+        for each in self._said.sources:
+            kind, _, address = each.partition(":")
+            found.append(kinds[kind](address, interest))
+        return found[0] if len(found) == 1 else CombinedSource(found)
 
     def _look_again(self, named: frozenset[str], interest: Interest) -> tuple[str, dict[str, str]]:
         """Why everything is to be read anew, if it is, and what to write down once it is begun."""

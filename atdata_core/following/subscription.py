@@ -42,7 +42,8 @@ class Subscription(BaseModel):
             before a record is listed, beyond that when the dataset is opened.
         quota: The most records of one account.
         source: ``poll`` asks each account's server; ``firehose:wss://host`` listens to a PDS or
-            relay; ``jetstream:wss://host/path`` to a Jetstream.
+            relay; ``jetstream:wss://host/path`` to a Jetstream. A list of the latter two listens to
+            each; accounts that none of them carries are read with the sweeps alone.
         sweep_hours: After how many hours everything is read anew, whatever the source told.
     """
 
@@ -57,7 +58,7 @@ class Subscription(BaseModel):
     max_bytes: int | None = Field(default=None, ge=0)
     level: str | None = None
     quota: int = Field(default=1000, ge=1)
-    source: str = "poll"
+    source: str | tuple[str, ...] = "poll"
     sweep_hours: float = Field(default=24.0, gt=0)
 
     @classmethod
@@ -118,11 +119,20 @@ class Subscription(BaseModel):
 
     @field_validator("source")
     @classmethod
-    def _check_source(cls, found: str) -> str:
-        kind, _, address = found.partition(":")
-        if found != "poll" and (kind not in ("firehose", "jetstream") or "://" not in address):
-            raise ValueError(f"one of {', '.join(_SOURCES)}")
+    def _check_source(cls, found: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        if found == "poll":
+            return found
+        for each in [found] if isinstance(found, str) else found or [""]:
+            kind, _, address = each.partition(":")
+            if kind not in ("firehose", "jetstream") or "://" not in address:
+                raise ValueError(f"one of {', '.join(_SOURCES)}, or a list of the latter two")
         return found
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Where is listened, each once."""
+        found = (self.source,) if isinstance(self.source, str) else self.source
+        return tuple(dict.fromkeys(found))
 
     @property
     def least(self) -> VerificationLevel:

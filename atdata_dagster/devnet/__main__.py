@@ -22,7 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     commands = {"up": _up, "down": _down, "status": _status, "env": _env}
     try:
-        return commands[options.command](Devnet(options.dir))
+        started = (
+            {"pds": options.pds, "restart": options.restart} if options.command == "up" else {}
+        )
+        return commands[options.command](Devnet(options.dir, **started))
     except NotRunningError as error:
         _complain(error)
         return _NOT_RUNNING
@@ -56,8 +59,19 @@ def _parser() -> argparse.ArgumentParser:
         ("status", "show the services; exit code 3 unless all run"),
         ("env", "print `export` lines for a shell; exit code 3 when nothing runs"),
     ):
-        commands.add_parser(name, parents=[common], help=text, description=text)
+        command = commands.add_parser(name, parents=[common], help=text, description=text)
+        if name == "up":
+            _add_options(command)
     return parser
+
+
+def _add_options(up: argparse.ArgumentParser) -> None:
+    up.add_argument(
+        "--pds", type=int, default=1, metavar="N", help="how many PDSes to start (default: 1)"
+    )
+    up.add_argument(
+        "--restart", action="store_true", help="start a service anew when it ends on its own"
+    )
 
 
 def _up(net: Devnet) -> int:

@@ -1,4 +1,4 @@
-// A PLC directory and the reference PDS in one process: node atproto.mjs CONFIG.json
+// The reference PDS, and with the first one the PLC directory of all: node atproto.mjs CONFIG.json
 import dns from 'node:dns'
 import fs from 'node:fs'
 import { createRequire } from 'node:module'
@@ -79,13 +79,13 @@ const write = (file, content) => {
 }
 
 /** The PDS's address stands in every identity it hosts; the port may be another one today. */
-const moveIdentities = async ({ ctx }, dids) => {
+const moveIdentities = async ({ ctx }) => {
   const { publicUrl } = ctx.cfg.service
-  for (const did of dids) {
+  const accounts = await ctx.accountManager.db.db.selectFrom('actor').select('did').execute()
+  for (const { did } of accounts) {
     const data = await ctx.plcClient.getDocumentData(did).catch(() => null)
     const endpoint = data?.services?.atproto_pds?.endpoint
     if (!endpoint || endpoint === publicUrl) continue
-    if (!(await ctx.accountManager.getAccount(did, { includeDeactivated: true, includeTakenDown: true }))) continue
     try {
       await ctx.plcClient.updatePds(did, ctx.plcRotationKey, publicUrl)
       await ctx.idResolver.did.resolve(did, true)
@@ -97,9 +97,33 @@ const moveIdentities = async ({ ctx }, dids) => {
   }
 }
 
-const db = await openDirectory(path.join(config.dir, 'plc.json'))
-plc = onLoopback(PlcServer.create({ db, port: config.plcPort }))
-await plc.start()
+/** The directory starts with another process, at the same time as this one. */
+const waitForDirectory = async () => {
+  while (!(await fetch(`http://localhost:${config.plcPort}/_health`).catch(() => null))?.ok) {
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+}
+
+/** No DNS leads to the handles of the other PDSes, so those are asked for them. */
+const askOthers = ({ ctx }) => {
+  const resolver = ctx.idResolver.handle
+  const resolve = resolver.resolve.bind(resolver)
+  resolver.resolve = async (handle) => {
+    const domain = Object.keys(config.others).find((each) => handle.endsWith(each))
+    if (!domain) return resolve(handle)
+    const url = `http://localhost:${config.others[domain]}/xrpc/com.atproto.identity.resolveHandle`
+    const answer = await fetch(`${url}?handle=${encodeURIComponent(handle)}`)
+    return answer.ok ? (await answer.json()).did : undefined
+  }
+}
+
+if (config.directory) {
+  const db = await openDirectory(path.join(config.dir, 'plc.json'))
+  plc = onLoopback(PlcServer.create({ db, port: config.plcPort }))
+  await plc.start()
+} else {
+  await waitForDirectory()
+}
 
 const env = {
   port: config.port,
@@ -112,13 +136,14 @@ const env = {
   blobUploadLimit: config.blobLimit,
   // The PDS refuses an IP address here.
   didPlcUrl: `http://localhost:${config.plcPort}`,
-  serviceHandleDomains: ['.test'],
+  serviceHandleDomains: [config.handleDomain],
   enableDidDocWithSession: true,
   rateLimitsEnabled: config.rateLimits,
   ...config.secrets,
 }
 pds = onLoopback(await PDS.create(envToCfg(env), envToSecrets(env)))
 // Before it listens, so that nobody meets an identity with the old address.
-await moveIdentities(pds, Object.keys(db.contents))
+await moveIdentities(pds)
+askOthers(pds)
 await pds.start()
 console.log(`PDS at port ${config.port}, PLC at port ${config.plcPort}`)

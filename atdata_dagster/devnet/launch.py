@@ -154,7 +154,8 @@ def _wait_ready(folder: Folder, process: "subprocess.Popen[bytes]") -> bool:
 def _check_options(folder: Folder, wanted: Options) -> None:
     running = options_of(folder.current())
     same = (running.blob_limit, running.rate_limits) == (wanted.blob_limit, wanted.rate_limits)
-    if not same or not set(wanted.services) <= set(running.services):
+    same = same and running.restart >= wanted.restart
+    if not same or not set(wanted.names) <= set(running.names):
         msg = f"the devnet in {folder.path} runs with other options ({running}); stop it first"
         raise DevnetError(msg)
 

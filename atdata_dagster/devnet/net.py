@@ -14,11 +14,15 @@ from urllib.parse import urlsplit
 from atdata_dagster.devnet.launch import end, start, stop
 from atdata_dagster.devnet.state import (
     BLOB_LIMIT,
+    MAX_PDS,
     SERVICES,
     DevnetError,
     Folder,
     Options,
     exports,
+    handle_domain,
+    options_of,
+    pds_names,
 )
 from atdata_dagster.devnet.xrpc import call, create_app_password
 
@@ -29,19 +33,21 @@ class NotRunningError(DevnetError):
 
 @dataclass(frozen=True)
 class Account:
-    """An account on the devnet's PDS.
+    """An account on a PDS of the devnet.
 
     Attributes:
-        handle: Its handle, under `.test`.
+        handle: Its handle, under `.test` on the first PDS, `.pds2` on the second, and so on.
         did: Its identifier.
         password: Its own password.
         app_password: An app password, the kind to give to programs.
+        pds: The origin of the PDS that it lives on.
     """
 
     handle: str
     did: str
     password: str = field(repr=False)
     app_password: str = field(repr=False)
+    pds: str = ""
 
 
 @dataclass(frozen=True)
@@ -91,9 +97,13 @@ class Devnet:
         blob_limit: The largest blob that the PDS takes, in bytes.
         rate_limits: Whether the PDS limits how often it is asked, as a public one does.
         services: Which services to start, of "redis", "s3" and "pds".
+        pds: How many PDSes, all with the one directory. The first one has the default account, and
+            is where the environment leads to.
+        restart: Whether a service that ends on its own is started anew, at the same port and with
+            its data, after a second or so; otherwise all of them end with it.
 
     Raises:
-        DevnetError: A service is unknown, or the machine runs Windows.
+        DevnetError: A service is unknown, there are too many PDSes, or the machine runs Windows.
     """
 
     def __init__(
@@ -103,6 +113,8 @@ class Devnet:
         blob_limit: int = BLOB_LIMIT,
         rate_limits: bool = False,
         services: Collection[str] = SERVICES,
+        pds: int = 1,
+        restart: bool = False,
     ) -> None:
         if sys.platform == "win32":
             msg = "the devnet needs Linux or macOS; on Windows, run it inside WSL"
@@ -110,9 +122,12 @@ class Devnet:
         if unknown := sorted(set(services) - set(SERVICES)):
             msg = f"unknown services: {', '.join(unknown)}; there are {', '.join(SERVICES)}"
             raise DevnetError(msg)
+        if not 1 <= pds <= MAX_PDS:
+            msg = f"{pds} PDSes can't be started; 1 to {MAX_PDS} can"
+            raise DevnetError(msg)
         self._folder = Folder(folder)
         wanted = tuple(name for name in SERVICES if name in services)
-        self._options = Options(blob_limit, rate_limits, wanted)
+        self._options = Options(blob_limit, rate_limits, wanted, pds, restart)
 
     @property
     def folder(self) -> Path:
@@ -215,8 +230,8 @@ class Devnet:
         """The process of a service.
 
         Args:
-            name: "redis", "s3", "pds" or "plc", or one of "supervisor", "reaper", "s3-account",
-                "s3-container" and "s3-object".
+            name: "redis", "s3", "pds", "pds-2" and so on, or "plc", or one of "supervisor",
+                "reaper", "s3-account", "s3-container" and "s3-object".
 
         Raises:
             NotRunningError: The services don't run.
@@ -230,24 +245,42 @@ class Devnet:
             raise DevnetError(msg)
         return int(pids[name])
 
-    def create_account(self, name: str) -> Account:
-        """Makes another account on the PDS.
-
-        Args:
-            name: The first part of its handle; a whole handle is taken as it is.
+    @property
+    def pds_urls(self) -> tuple[str, ...]:
+        """The origin of each PDS.
 
         Raises:
             NotRunningError: The services don't run.
-            DevnetError: The PDS refuses, for one because the handle is taken.
         """
-        port = urlsplit(self.env["ATDATA_PDS_URL"]).port or 0
-        handle = name if "." in name else f"{name}.test"
+        ports, options = self._state()["ports"], options_of(self._ready())
+        names = pds_names(options.pds) if "pds" in options.services else ()
+        return tuple(f"http://localhost:{ports[name]}" for name in names)
+
+    def create_account(self, name: str, pds: int = 1) -> Account:
+        """Makes another account on a PDS.
+
+        Args:
+            name: The first part of its handle; a whole handle is taken as it is.
+            pds: The number of the PDS, from 1 on.
+
+        Raises:
+            NotRunningError: The services don't run.
+            DevnetError: The PDS refuses, for one because the handle is taken, or there is none.
+        """
+        urls = self.pds_urls
+        if not 1 <= pds <= len(urls):
+            msg = f"the devnet in {self.folder} has no PDS number {pds}; it has {len(urls)}"
+            raise DevnetError(msg)
+        url = urls[pds - 1]
+        port = urlsplit(url).port or 0
+        domain = handle_domain(pds_names(pds)[-1])
+        handle = name if "." in name else f"{name}{domain}"
         password = secrets.token_urlsafe(18)
         email = f"{handle.replace('.', '-')}@example.com"
         body = {"handle": handle, "email": email, "password": password}
         session = call(port, "com.atproto.server.createAccount", body)
         app_password = create_app_password(port, session["accessJwt"])
-        return Account(handle, session["did"], password, app_password)
+        return Account(handle, session["did"], password, app_password, url)
 
     def _ready(self) -> dict[str, Any]:
         run = self._folder.current()

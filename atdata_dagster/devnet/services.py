@@ -19,6 +19,8 @@ from atdata_dagster.devnet.state import (
     DevnetError,
     Folder,
     Options,
+    handle_domain,
+    pds_names,
     write_private,
 )
 from atdata_dagster.devnet.swift import configure
@@ -149,21 +151,27 @@ def _s3_request(port: int, secret: str, method: str, path: str) -> tuple[int, by
         connection.close()
 
 
-def pds(setting: Setting) -> Service:
-    """The reference PDS with a PLC directory of its own, in one Node process.
+def pds(setting: Setting, name: str = "pds") -> Service:
+    """The reference PDS; the first one has the PLC directory of all, in the same Node process.
 
     Args:
         setting: What to build it from.
+        name: Which PDS.
     """
-    port, plc = setting.ports["pds"], setting.ports["plc"]
-    data = setting.folder.data("pds")
+    port, plc = setting.ports[name], setting.ports["plc"]
+    data = setting.folder.data(name)
     state = setting.state
+    first = name == "pds"
+    names = pds_names(setting.options.pds)
     config = {
         "modules": setting.software.modules,
         "dir": str(data),
         "host": LOOPBACK,
         "port": port,
         "plcPort": plc,
+        "directory": first,
+        "handleDomain": handle_domain(name),
+        "others": {handle_domain(n): setting.ports[n] for n in names if n != name},
         "blobLimit": setting.options.blob_limit,
         "rateLimits": setting.options.rate_limits,
         "secrets": {
@@ -176,18 +184,25 @@ def pds(setting: Setting) -> Service:
     program = Path(__file__).with_name("atproto.mjs")
     # Not on the command line: every user of the machine could read the secrets there.
     write_private(data / "config.json", json.dumps(config))
+    directory = {"plc": f"http://localhost:{plc}"} if first else {}
     return Service(
-        {"pds": f"http://localhost:{port}", "plc": f"http://localhost:{plc}"},
-        (Process("pds", (setting.software.node, str(program), str(data / "config.json"))),),
-        lambda: _has_account(setting, port),
+        {name: f"http://localhost:{port}", **directory},
+        (Process(name, (setting.software.node, str(program), str(data / "config.json"))),),
+        (lambda: _has_account(setting, port)) if first else (lambda: _answers(port)),
     )
+
+
+def _answers(port: int) -> bool:
+    try:
+        call(port, "_health")
+    except XrpcError:
+        return False
+    return True
 
 
 def _has_account(setting: Setting, port: int) -> bool:
     state = setting.state
-    try:
-        call(port, "_health")
-    except XrpcError:
+    if not _answers(port):
         return False
     session = _open_account(port, state)
     state["did"] = session["did"]
@@ -226,4 +241,13 @@ def _open_account(port: int, state: Mapping[str, Any]) -> dict[str, Any]:
         raise DevnetError(msg) from error
 
 
-BUILDERS: Mapping[str, Callable[[Setting], Service]] = {"redis": redis, "s3": s3, "pds": pds}
+def build(name: str, setting: Setting) -> Service:
+    """A service by its name.
+
+    Args:
+        name: One of `Options.names`.
+        setting: What to build it from.
+    """
+    if name.startswith("pds"):
+        return pds(setting, name)
+    return {"redis": redis, "s3": s3}[name](setting)

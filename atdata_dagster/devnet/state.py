@@ -32,6 +32,7 @@ PORTS = {
     "s3": ("s3", "s3-account", "s3-container", "s3-object"),
     "pds": ("pds", "plc"),
 }
+MAX_PDS = 20
 
 
 class DevnetError(RuntimeError):
@@ -45,6 +46,30 @@ class Options:
     blob_limit: int = BLOB_LIMIT
     rate_limits: bool = False
     services: tuple[str, ...] = SERVICES
+    pds: int = 1
+    restart: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The services, each PDS by a name of its own."""
+        others = pds_names(self.pds)[1:] if "pds" in self.services else ()
+        return (*self.services, *others)
+
+    @property
+    def port_names(self) -> list[str]:
+        """What needs a port."""
+        return [port for name in self.names for port in PORTS.get(name, (name,))]
+
+
+def pds_names(count: int) -> tuple[str, ...]:
+    """What so many PDSes are called."""
+    return ("pds", *(f"pds-{number}" for number in range(2, count + 1)))
+
+
+def handle_domain(name: str) -> str:
+    """The domain of the handles of a PDS."""
+    # None may end as another does: a PDS says of such a handle that it would know it.
+    return ".test" if name == "pds" else f".{name.replace('-', '')}"
 
 
 class Folder:

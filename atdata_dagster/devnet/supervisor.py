@@ -14,12 +14,10 @@ from pathlib import Path
 from types import FrameType
 
 from atdata_dagster.devnet.install import clean_environment, locate
-from atdata_dagster.devnet.services import BUILDERS, Process, Service, Setting
+from atdata_dagster.devnet.services import Process, Service, Setting, build
 from atdata_dagster.devnet.state import (
     ALREADY_RUNNING,
-    PORTS,
     REAPER_TIMEOUT,
-    SERVICES,
     DevnetError,
     Folder,
     Options,
@@ -31,6 +29,7 @@ from atdata_dagster.devnet.state import (
 
 START_TIMEOUT = 120.0
 STOP_TIMEOUT = 8.0
+RESTART_S = 1.0
 
 
 class Stopped(Exception):  # noqa: N818 - no error: somebody wants us to stop
@@ -51,6 +50,8 @@ class Supervisor:
         self.options = options
         self.tied = tied
         self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self.started: dict[str, float] = {}
+        self.ready = False
         self.services: dict[str, Service] = {}
         self.reaper: subprocess.Popen[bytes] | None = None
         self.stopping = False
@@ -74,7 +75,9 @@ class Supervisor:
                     self._start(wakeups)
                 self._tell("ready")
                 while not self._lost():
-                    self._pause(wakeups, 2.0)
+                    if self.options.restart:
+                        self._restart()
+                    self._pause(wakeups, RESTART_S if self.options.restart else 2.0)
                 failure = ""
             except Stopped:
                 failure = ""
@@ -100,15 +103,15 @@ class Supervisor:
             )
             raise DevnetError(msg)
         state = {**fresh_state(), **state}
-        names = [name for service in self.options.services for name in PORTS[service]]
-        state["ports"] = {**state["ports"], **choose_ports(names, state["ports"])}
+        chosen = choose_ports(self.options.port_names, state["ports"])
+        state["ports"] = {**state["ports"], **chosen}
         self.folder.save_state(state)
         self._start_reaper()
         setting = Setting(self.folder, state, self.options, locate())
         waiting: dict[str, Service] = {}
         # The PDS first: it takes longest.
-        for name in sorted(self.options.services):
-            service = BUILDERS[name](setting)
+        for name in sorted(self.options.names):
+            service = build(name, setting)
             self.services[name] = service
             for process in service.processes:
                 self._spawn(process)
@@ -136,8 +139,8 @@ class Supervisor:
         self.services.clear()
         self.reaper = None
         known = self.folder.state()["ports"]
-        names = [name for service in self.options.services for name in PORTS[service]]
-        return any(known[name] != port for name, port in choose_ports(names, known).items())
+        chosen = choose_ports(self.options.port_names, known)
+        return any(known[name] != port for name, port in chosen.items())
 
     def _start_reaper(self) -> None:
         program = Path(__file__).with_name("reaper.py")
@@ -154,6 +157,7 @@ class Supervisor:
 
     def _spawn(self, process: Process) -> None:
         assert self.reaper is not None
+        self.started[process.name] = time.monotonic()
         log = self.folder.log(process.name)
         if log.exists():
             log.replace(log.with_suffix(".log.1"))
@@ -181,13 +185,22 @@ class Supervisor:
         if self.stopping or (0 in readable and not os.read(0, 1)):
             raise Stopped
         for name, child in self.children.items():
-            if (code := child.poll()) is not None:
+            if (code := child.poll()) is not None and not (self.ready and self.options.restart):
                 how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
                 msg = f"{name} (pid {child.pid}) ended on its own, {how}"
                 raise DevnetError(msg + self._last_lines(name))
         if self.reaper is not None and self.reaper.poll() is not None:
             msg = f"the reaper (pid {self.reaper.pid}) was ended by somebody"
             raise DevnetError(msg)
+
+    def _restart(self) -> None:
+        """Starts what ended on its own, each process once in `RESTART_S` at the most."""
+        for service in self.services.values():
+            for process in service.processes:
+                ended = self.children[process.name].poll() is not None
+                if ended and time.monotonic() > self.started[process.name] + RESTART_S:
+                    self._spawn(process)
+                    self._tell("ready")
 
     def _last_lines(self, name: str) -> str:
         log = self.folder.log(name)
@@ -227,6 +240,7 @@ class Supervisor:
             return True
 
     def _tell(self, phase: str, failure: str = "") -> None:
+        self.ready = phase == "ready"
         if self._lost():
             return
         pids = {name: child.pid for name, child in self.children.items()}
@@ -234,7 +248,7 @@ class Supervisor:
             pids["reaper"] = self.reaper.pid
         services = [
             {"name": name, "address": address, "pid": pids.get(service.processes[0].name, 0)}
-            for service in map(self.services.get, SERVICES)
+            for service in map(self.services.get, self.options.names)
             if service is not None
             for name, address in service.addresses.items()
         ]

@@ -136,6 +136,14 @@ def reader(services, instance, place, tmp_path, alice):
     return Reader(instance, place, tmp_path / "subscription.json", alice)
 
 
+@pytest.fixture
+def kept_reader(services, kept_instance, place, tmp_path, alice):
+    return Reader(kept_instance, place, tmp_path / "subscription.json", alice)
+
+
+STORAGES = pytest.mark.parametrize("kept_instance", ["sqlite", "postgres"], indirect=True)
+
+
 def publish(alice, name, count=3, **said):
     index = AtmosphereIndex(alice.client, data_store=PDSBlobStore(alice.client))
     entry = index.write_samples(iter(items(count)), name=name, sample_type=Item, **said).entry
@@ -146,7 +154,9 @@ def versions(done):
     return {e.partition: e.tags["dagster/data_version"] for e in done.asset_events}
 
 
-def test_a_new_record_becomes_a_local_dataset_that_says_where_it_is_from(reader, alice, fresh):
+@STORAGES
+def test_a_new_record_becomes_a_local_dataset_that_says_where_it_is_from(kept_reader, alice, fresh):
+    reader = kept_reader
     entry, partition = publish(alice, fresh, license="CC0-1.0", tags=["red"])
     assert reader.automate() == []
     done = reader.tick()
@@ -179,7 +189,9 @@ def test_what_is_published_from_it_says_what_it_was_derived_from(reader, alice, 
         assert index.get_dataset(ours.uri).derived_from == (entry.strong_ref,)
 
 
-def test_nothing_is_made_twice_and_a_change_is_made_once(reader, alice, fresh):
+@STORAGES
+def test_nothing_is_made_twice_and_a_change_is_made_once(kept_reader, alice, fresh):
+    reader = kept_reader
     entry, partition = publish(alice, fresh)
     reader.tick()
     reader.automate()
@@ -199,7 +211,9 @@ def test_nothing_is_made_twice_and_a_change_is_made_once(reader, alice, fresh):
     assert reader.made() == [(partition, entry.record_cid), (partition, cid)]
 
 
-def test_a_tick_that_was_killed_before_its_cursor_is_told_again(reader, alice, fresh):
+@STORAGES
+def test_a_tick_that_was_killed_before_its_cursor_is_told_again(kept_reader, alice, fresh):
+    reader = kept_reader
     entry, partition = publish(alice, fresh)
     lost = reader.evaluate()
     assert versions(lost) == {partition: entry.record_cid}
@@ -260,7 +274,9 @@ def test_a_run_by_hand_makes_what_is_there_now(reader, alice, fresh):
     assert reader.made() == [(partition, entry.record_cid)] * 2
 
 
-def test_partitions_come_and_go_with_their_records(reader, alice, fresh):
+@STORAGES
+def test_partitions_come_and_go_with_their_records(kept_reader, alice, fresh):
+    reader = kept_reader
     one, first = publish(alice, f"{fresh}-1")
     _, second = publish(alice, f"{fresh}-2")
     reader.tick()

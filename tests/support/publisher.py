@@ -26,13 +26,13 @@ def dataset(name, **said):
 
 
 class Publisher:
-    """An account on the devnet's PDS that writes, changes and deletes records."""
+    """An account on a PDS of the devnet that writes, changes and deletes records."""
 
-    def __init__(self, services, name):
+    def __init__(self, services, name, pds=1):
         self.services = services
-        self.account = services.create_account(name)
+        self.account = services.create_account(name, pds)
         self.did = self.account.did
-        self.pds = services.env["ATDATA_PDS_URL"]
+        self.pds = self.account.pds
         self.client = AtmosphereClient(self.pds)
         self.client.login(self.account.handle, self.account.app_password)
 
