@@ -219,6 +219,13 @@ def test_a_chain_begins_in_the_layer_that_its_author_says(services, instance, fr
         make(fresh, first="team", promote=("local",))
 
 
+def test_a_schema_is_taken_from_the_chain_that_begins_with_it(fresh):
+    promoted, begun = make(f"{fresh}_a", promote=("team",)), make(f"{fresh}_b", first="team")
+    for chains in ((promoted, begun), (begun, promoted)):
+        graph = build_definitions(*chains).resolve_asset_graph()
+        assert graph.get(dg.AssetKey(["team", "schema", "Step"])).parent_keys == set()
+
+
 def test_a_filtered_dataset_is_a_new_one_with_what_is_said_of_it(services, instance, fresh):
     source = make(fresh)
 

@@ -7,6 +7,7 @@ machine can lock. On several machines that is Postgres, of which the layers know
 import os
 import secrets
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -58,21 +59,21 @@ def own_team(services, redis_url, bucket, monkeypatch):
 def machine(tmp_path, number):
     """A folder that stands for the disk of a machine, and the settings of a process on it."""
     folder = tmp_path / f"machine-{number}"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     return folder, {
         **os.environ,
-        "ATDATA_ROOT": str(folder / "data"),
+        "ATDATA_ROOT": os.environ.get("SHARED_FOLDER", str(folder / "data")),
         "TMPDIR": str(folder),
         "HOME": str(folder),
     }
 
 
 @contextmanager
-def workers(tmp_path, count=2):
-    """Celery's workers, each a process on a machine of its own."""
+def workers(tmp_path, *numbers):
+    """Celery's workers of those numbers, each a process on a machine of its own."""
     started = []
     try:
-        for number in range(1, count + 1):
+        for number in numbers:
             folder, env = machine(tmp_path, number)
             settings = folder / "dagster_celery_config.py"
             url = env["BROKER_URL"]
@@ -96,7 +97,7 @@ def workers(tmp_path, count=2):
                 )
             )
             log.close()
-        wait_until_ready(tmp_path, started)
+        wait_until_ready([tmp_path / f"machine-{number}" / "log" for number in numbers], started)
         yield started
     finally:
         for process in started:
@@ -105,8 +106,7 @@ def workers(tmp_path, count=2):
             process.wait(60)
 
 
-def wait_until_ready(tmp_path, started):
-    logs = [tmp_path / f"machine-{number}" / "log" for number in range(1, len(started) + 1)]
+def wait_until_ready(logs, started):
     deadline = time.monotonic() + 120
     while not all(" ready." in log.read_text() for log in logs):
         assert all(process.poll() is None for process in started), logs[0].read_text()
@@ -130,7 +130,7 @@ def execute(tmp_path, job, ok=True):
 
 def materialized(instance):
     """The run, and facts and data version of each materialization by asset."""
-    [run] = instance.get_runs()
+    run, *_ = instance.get_runs()
     found = {}
     for record in instance.get_records_for_run(run.run_id, limit=10_000).records:
         entry = record.event_log_entry
@@ -140,6 +140,11 @@ def materialized(instance):
             version = materialization.tags["dagster/data_version"]
             found[materialization.asset_key.to_user_string()] = (facts, version)
     return run, found
+
+
+def materialized_now():
+    with dg.DagsterInstance.get() as instance:
+        return materialized(instance)[1]
 
 
 def celery_steps(instance, run):
@@ -172,7 +177,7 @@ def test_a_chain_names_the_same_content_under_every_executor(
     executor, own_team, home, tmp_path, expected
 ):
     if executor == "celery":
-        with workers(tmp_path):
+        with workers(tmp_path, 1, 2):
             execute(tmp_path, f"travel_{executor}")
     else:
         execute(tmp_path, f"travel_{executor}")
@@ -199,3 +204,67 @@ def test_a_chain_names_the_same_content_under_every_executor(
         assert {worker.partition("@")[0] for worker in steps.values()} == {"worker-1", "worker-2"}
     else:
         assert steps == {}
+
+
+def failures(instance):
+    """What failed in the last run: the class and text of the error, by step."""
+    run, *_ = instance.get_runs()
+    found = {}
+    for record in instance.get_records_for_run(run.run_id, limit=10_000).records:
+        event = record.event_log_entry.dagster_event
+        if event is not None and event.is_step_failure:
+            error = event.step_failure_data.error.cause
+            found[event.step_key] = (error.cls_name, error.message)
+    return found
+
+
+@pytest.mark.timeout(900)
+def test_a_folder_of_one_machine_is_refused_where_steps_run_on_several(own_team, home, tmp_path):
+    with workers(tmp_path, 1):
+        execute(tmp_path, "keep_celery", ok=False)
+    with dg.DagsterInstance.get() as instance:
+        assert set(failures(instance)) == {"schema__Point"}
+        name, text = failures(instance)["schema__Point"]
+        assert not materialized(instance)[1]
+    assert name == "ConfigurationError"
+    for word in (
+        *("schema/Point", "local layer is a folder of one machine", "executor 'celery'"),
+        *(socket.gethostname(), 'first="team"', "LocalResource(shared=True)", "ATDATA_ROOT_SHARED"),
+    ):
+        assert word in text
+    assert not list(tmp_path.glob("machine-*/data"))
+
+
+@pytest.mark.timeout(900)
+def test_what_lies_on_another_machine_is_named_with_it(own_team, home, tmp_path, monkeypatch):
+    # Somebody says that the folder is shared, and it isn't.
+    monkeypatch.setenv("ATDATA_ROOT_SHARED", "1")
+    with workers(tmp_path, 1):
+        execute(tmp_path, "keep_celery")
+    with workers(tmp_path, 2):
+        execute(tmp_path, "pass_on_celery", ok=False)
+    host = socket.gethostname()
+    with dg.DagsterInstance.get() as instance:
+        [(step, (name, text))] = failures(instance).items()
+    assert (step, name) == ("team__kept", "NotFoundError")
+    for word in (
+        *("local/kept", f"expected it at {host}:{tmp_path}/machine-2/data"),
+        *(f"got it at {host}:{tmp_path}/machine-1/data", 'first="team"'),
+    ):
+        assert word in text
+
+
+@pytest.mark.timeout(900)
+def test_a_folder_that_all_machines_mount_is_used_once_its_owner_says_so(
+    own_team, home, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("ATDATA_ROOT_SHARED", "1")
+    monkeypatch.setenv("SHARED_FOLDER", str(tmp_path / "mount"))
+    with workers(tmp_path, 1):
+        execute(tmp_path, "keep_celery")
+        here, _ = materialized_now()["local/kept"]
+    with workers(tmp_path, 2):
+        execute(tmp_path, "pass_on_celery")
+    there, _ = materialized_now()["team/kept"]
+    assert here["atdata/place"] == f"{socket.gethostname()}:{tmp_path / 'mount'}"
+    assert there["atdata/cid"] == here["atdata/cid"]

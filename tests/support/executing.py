@@ -70,7 +70,12 @@ defs = build_definitions(
             ),
             dg.define_asset_job(
                 f"keep_{name}",
-                selection=dg.AssetSelection.assets(*kept),
+                selection=["schema/Point", "local/kept"],
+                executor_def=executor,
+            ),
+            dg.define_asset_job(
+                f"pass_on_{name}",
+                selection=["team/schema/Point", "team/kept"],
                 executor_def=executor,
             ),
         )
