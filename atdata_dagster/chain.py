@@ -46,8 +46,14 @@ class DatasetChain(Sequence[dg.AssetsDefinition]):
             if layer in chain
         ]
 
-    def key(self, layer: Layer = "local") -> dg.AssetKey:
-        """The asset key of the dataset in a layer."""
+    @property
+    def first(self) -> Layer:
+        """The layer where it begins."""
+        return next(iter(self.datasets))
+
+    def key(self, layer: Layer | None = None) -> dg.AssetKey:
+        """The asset key of the dataset in a layer; by default the first one."""
+        layer = layer or self.first
         return self.keys[layer] if layer in self.keys else self.datasets[layer].key
 
     def translated(self, translator: DatasetTranslator) -> "DatasetChain":

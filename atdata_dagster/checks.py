@@ -73,7 +73,7 @@ def build_dataset_checks(
 
     Args:
         target: What `dataset_asset` gave, or an asset key.
-        layer: The layer; by default ``local``, or the one that the key begins with.
+        layer: The layer; by default the chain's first, or the one that the key begins with.
         name: The dataset's name, where its key doesn't tell.
         include: Names out of the table, and what `check_values` and `check_samples` give.
         blocking: Whether a failed one holds what comes after. By default those before a public
@@ -271,7 +271,7 @@ def _target(
         found = layer or (key.path[0] if key.path[0] in LAYERS else "local")
         return _Target(key, name or parse_key(key).name, found, None, sample_type, public=False)
     layers = list(target.datasets)
-    layer = layer or "local"
+    layer = layer or target.first
     if layer not in layers:
         raise ConfigurationError(
             "dataset has no such layer",

@@ -62,8 +62,11 @@ def build_definitions(
                 got=str(schema),
                 remedy="Rename one of the two",
             )
-        for asset in chain.assets:
-            assets.setdefault(min(asset.keys), asset)
+    # Of several chains that have a schema in one layer, one that begins there is preferred: its
+    # asset needs no other layer.
+    begun = [chain.schemas[chain.first] for chain in chains if chain.first in chain.schemas]
+    for asset in (*begun, *(asset for chain in chains for asset in chain.assets)):
+        assets.setdefault(min(asset.keys), asset)
     return dg.Definitions(
         assets=[*assets.values(), *options.pop("assets", ())],
         asset_checks=[

@@ -9,7 +9,7 @@ import dagster as dg
 
 from atdata_core import Dataset, DatasetEntry, Schema
 from atdata_core.errors import ConfigurationError
-from atdata_dagster.names import KIND, NAME, dataset_key
+from atdata_dagster.names import KIND, NAME, Layer, dataset_key
 from atdata_dagster.streams import EntryType, dataset_type
 from atdata_dagster.translator import DatasetAsset, DatasetTranslator, key_of
 
@@ -19,6 +19,7 @@ def as_dagster_sees_it(
     wrap: Callable[[Any], Any],
     ins: Mapping[str, str | dg.AssetKey],
     translator: DatasetTranslator,
+    layer: Layer = "local",
 ) -> tuple[Callable[..., Any], dict[str, dg.AssetIn]]:
     """The function as Dagster is to see it, and which assets feed its datasets.
 
@@ -30,6 +31,7 @@ def as_dagster_sees_it(
         wrap: From what it returns to the step's output.
         ins: See `atdata_dagster.assets.dataset_asset`.
         translator: Which keys the datasets have that its parameters are named after.
+        layer: Where those are.
 
     Raises:
         ConfigurationError: `ins` names parameters that the function doesn't have.
@@ -55,7 +57,7 @@ def as_dagster_sees_it(
             if isinstance(key, str):
                 key = dg.AssetKey.from_user_string(key)
             inputs[parameter.name] = dg.AssetIn(
-                key=key or _key_named(parameter.name, dagster_type, translator),
+                key=key or _key_named(parameter.name, dagster_type, translator, layer),
                 metadata=None if key else {NAME: parameter.name, KIND: "dataset"},
                 dagster_type=dagster_type or dg.Any,
             )
@@ -78,13 +80,13 @@ def as_dagster_sees_it(
 
 
 def _key_named(
-    name: str, dagster_type: dg.DagsterType | None, translator: DatasetTranslator
+    name: str, dagster_type: dg.DagsterType | None, translator: DatasetTranslator, layer: Layer
 ) -> dg.AssetKey:
-    """The key of the local dataset of a name."""
+    """The key of the dataset of a name in a layer."""
     sample_type = getattr(dagster_type, "sample_type", None)
     if sample_type is None:
-        return dataset_key(name)
-    return key_of(translator, DatasetAsset(name, "local", Schema.of(sample_type)))
+        return dataset_key(name, layer)
+    return key_of(translator, DatasetAsset(name, layer, Schema.of(sample_type)))
 
 
 def _input_type(hint: Any) -> dg.DagsterType | None:

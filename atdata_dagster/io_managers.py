@@ -18,6 +18,7 @@ from atdata_core.indexes import Insertion
 from atdata_dagster.history import plain_metadata
 from atdata_dagster.metadata import change_metadata, dataset_metadata, schema_metadata
 from atdata_dagster.names import FILES, FROM, AssetName, name_of
+from atdata_dagster.places import PLACE, refuse_elsewhere, written_elsewhere
 from atdata_dagster.preview import KEPT_ON_PROMOTION, Preview, previews_are_on
 from atdata_dagster.resources import (
     AtmosphereResource,
@@ -123,14 +124,20 @@ class DatasetIOManager(dg.ConfigurableIOManager):
             return _open_files(context, metadata[FILES])
         index = self.layer.get_index()
         if not context.has_asset_partitions or not context.asset_partition_keys:
-            return self._load(context, index, name_of(context.asset_key, metadata))
+            return self._load(context, index, metadata, None)
         loaded = {
-            key: self._load(context, index, name_of(context.asset_key, metadata, key))
-            for key in context.asset_partition_keys
+            key: self._load(context, index, metadata, key) for key in context.asset_partition_keys
         }
         return loaded if len(loaded) > 1 else next(iter(loaded.values()))
 
-    def _load(self, context: dg.InputContext, index: AbstractIndex, name: AssetName) -> Any:
+    def _load(
+        self,
+        context: dg.InputContext,
+        index: AbstractIndex,
+        metadata: Mapping[str, Any],
+        partition: str | None,
+    ) -> Any:
+        name = name_of(context.asset_key, metadata, partition)
         try:
             if name.kind == "schema":
                 versions = index.versions_of(name.name)
@@ -140,10 +147,21 @@ class DatasetIOManager(dg.ConfigurableIOManager):
             entry = index.get_dataset(name.name)
         except NotFoundError as error:
             error.remedy = f"Materialize {context.asset_key.to_user_string()} first"
-            raise
+            better = self._why_missing(context, partition)
+            if better is None:
+                raise
+            raise better from error
         if context.dagster_type.typing_type is DatasetEntry:
             return entry
         return index.open_dataset(entry, getattr(context.dagster_type, "sample_type", None))
+
+    def _why_missing(
+        self,
+        context: dg.InputContext,  # noqa: ARG002
+        partition: str | None,  # noqa: ARG002
+    ) -> NotFoundError | None:
+        """A better reason why an asset isn't there than that it was never made."""
+        return None
 
     def _put_schema(
         self, context: dg.OutputContext, index: AbstractIndex, name: AssetName, obj: Any
@@ -165,6 +183,23 @@ class LocalIOManager(DatasetIOManager):
     """Datasets as tar shards in a folder on this machine."""
 
     layer: LocalResource
+
+    def _handle_output(self, context: dg.OutputContext, obj: Any) -> None:
+        if not self.layer.is_shared:
+            refuse_elsewhere(context.asset_key)
+        super()._handle_output(context, obj)
+
+    def _load_input(self, context: dg.InputContext) -> Any:
+        if not self.layer.is_shared:
+            refuse_elsewhere(context.asset_key)
+        return super()._load_input(context)
+
+    def _why_missing(self, context: dg.InputContext, partition: str | None) -> NotFoundError | None:
+        made = plain_metadata(last_materialization(context, context.asset_key, partition))
+        place, here = made.get(PLACE), self.layer.facts()[PLACE]
+        if place is None or place == here:
+            return None
+        return written_elsewhere(context.asset_key, str(place), here)
 
 
 class TeamIOManager(DatasetIOManager):

@@ -40,6 +40,7 @@ def dataset_metadata(insertion: Insertion, schema: Schema, layer: LayerResource)
         "atdata/record_cid": entry.record_cid,
         "dagster/row_count": entry.rows,
         "atdata/bytes": entry.size,
+        **layer.facts(),
     }
     if entry.uri is not None:
         found["atdata/record"] = dg.MetadataValue.url(entry.uri)
@@ -105,6 +106,7 @@ def schema_metadata(schema: Schema, ref: str, layer: LayerResource) -> dict[str,
         "dagster/storage_kind": layer.storage_kind,
         "atdata/schema_cid": schema.cid,
         "atdata/schema_version": schema.version,
+        **layer.facts(),
     }
 
 

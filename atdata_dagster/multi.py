@@ -10,17 +10,17 @@ import dagster as dg
 
 from atdata_core import Schema
 from atdata_core.errors import ConfigurationError
-from atdata_dagster.assets import (
-    DEFAULT_POOLS,
-    chain_checks,
-    promoted_assets,
-    schema_asset,
-    streamed,
-)
+from atdata_dagster.assets import chain_checks, streamed
 from atdata_dagster.chain import DatasetChain
 from atdata_dagster.checks import DatasetCheck
 from atdata_dagster.functions import as_dagster_sees_it
-from atdata_dagster.names import Layer
+from atdata_dagster.names import Layer, check_layer
+from atdata_dagster.promoting import (
+    DEFAULT_POOLS,
+    promoted_assets,
+    schema_asset,
+    schema_pool,
+)
 from atdata_dagster.streams import SampleStream
 from atdata_dagster.translator import (
     DatasetAsset,
@@ -34,6 +34,7 @@ from atdata_dagster.translator import (
 def dataset_multi_asset(
     sample_types: Mapping[str, type],
     *,
+    first: Layer = "local",
     promote: Sequence[Layer] = (),
     ins: Mapping[str, str | dg.AssetKey] | None = None,
     license: str | None = None,  # noqa: A002 - the record's own word
@@ -55,7 +56,8 @@ def dataset_multi_asset(
 
     Args:
         sample_types: The packable type of each dataset, by name.
-        promote: The layers that all go to from the local one, in order.
+        first: The layer where all begin.
+        promote: The layers that all go to from there, in order.
         ins: See `dataset_asset`.
         license: An SPDX identifier.
         checks: See `dataset_asset`.
@@ -67,8 +69,9 @@ def dataset_multi_asset(
 
     Raises:
         SchemaError: A type can't be described.
-        ConfigurationError: A layer in `promote` is not known.
+        ConfigurationError: A layer is not known.
     """
+    check_layer(first, "dataset_multi_asset")
 
     def decorate(fn: Callable[..., Mapping[str, Iterable[Any]]]) -> list[DatasetChain]:
         options = {"description": inspect.getdoc(fn), **asset_options}
@@ -80,7 +83,7 @@ def dataset_multi_asset(
         }
 
         def build(using: DatasetTranslator) -> list[DatasetChain]:
-            return _build(fn, streams, promote, ins or {}, using, pools, options)
+            return _build(fn, streams, first, promote, ins or {}, using, pools, options)
 
         def chain_of(chain: DatasetChain, place: int) -> DatasetChain:
             return dataclasses.replace(
@@ -98,6 +101,7 @@ def dataset_multi_asset(
 def _build(
     fn: Callable[..., Mapping[str, Iterable[Any]]],
     streams: Mapping[str, SampleStream],
+    first: Layer,
     promote: Sequence[Layer],
     ins: Mapping[str, str | dg.AssetKey],
     translator: DatasetTranslator,
@@ -109,9 +113,14 @@ def _build(
     for name, stream in streams.items():
         schema = Schema.of(stream.sample_type)
         specs[name] = spec_of(
-            translator, DatasetAsset(name, "local", schema, options=spec_options(options))
+            translator, DatasetAsset(name, first, schema, options=spec_options(options))
         )
-        schemas[name] = schema_asset(stream.sample_type, translator=translator)
+        schemas[name] = schema_asset(
+            stream.sample_type,
+            layer=first,
+            translator=translator,
+            pool=schema_pool(first, pools),
+        )
     outputs = {name: re.sub(r"\W", "_", name) for name in streams}
 
     def wrap(value: Any) -> Iterator[dg.Output[Any]]:
@@ -127,30 +136,36 @@ def _build(
         for name in wanted:
             yield dg.Output(streamed(value[name], streams[name]), outputs[name])
 
-    compute, inputs = as_dagster_sees_it(fn, wrap, ins, translator)
-    local = dg.multi_asset(
+    compute, inputs = as_dagster_sees_it(fn, wrap, ins, translator, first)
+    written = dg.multi_asset(
         name=fn.__name__,
         outs={
-            outputs[name]: dg.AssetOut.from_spec(spec, io_manager_key="local", is_required=False)
+            outputs[name]: dg.AssetOut.from_spec(spec, io_manager_key=first, is_required=False)
             for name, spec in specs.items()
         },
         ins=inputs,
         deps={asset.key for asset in schemas.values()},
         can_subset=True,
-        **execution_options(options),
+        **{"pool": (pools or {}).get(first), **execution_options(options)},
     )(compute)
     chains = []
     for name, stream in streams.items():
         promoted = promoted_assets(
-            name, stream.sample_type, promote, translator=translator, pools=pools, **options
+            name,
+            stream.sample_type,
+            promote,
+            first=first,
+            translator=translator,
+            pools=pools,
+            **options,
         )
         chains.append(
             DatasetChain(
                 name,
                 stream.sample_type,
-                {"local": schemas[name], **promoted.schemas},
-                {"local": local, **promoted.datasets},
-                keys={"local": specs[name].key},
+                {first: schemas[name], **promoted.schemas},
+                {first: written, **promoted.datasets},
+                keys={first: specs[name].key},
             )
         )
     return chains

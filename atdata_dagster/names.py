@@ -52,6 +52,19 @@ def schema_key(name: str, layer: Layer = "local") -> dg.AssetKey:
     return dg.AssetKey([_SCHEMA, name] if layer == "local" else [layer, _SCHEMA, name])
 
 
+def check_layer(layer: str, where: str) -> None:
+    """Raises `ConfigurationError` if there is no such layer.
+
+    Args:
+        layer: Its name.
+        where: Who asks for it, for the error.
+    """
+    if layer not in LAYERS:
+        raise ConfigurationError(
+            "there is no such layer", where=where, expected=", ".join(LAYERS), got=repr(layer)
+        )
+
+
 def check_promotion(name: str, layer: Layer, before: Layer) -> None:
     """Raises `ConfigurationError` if a dataset can't go from the one layer to the other.
 
@@ -64,7 +77,7 @@ def check_promotion(name: str, layer: Layer, before: Layer) -> None:
         raise ConfigurationError(
             "a dataset can't be promoted to this layer",
             where=name,
-            expected="team, atmosphere, or both in this order",
+            expected=f"one after {before}, of {', '.join(LAYERS)}",
             got=f"{layer!r} after {before!r}",
         )
 

@@ -4,8 +4,10 @@ A field that is left out is read from the environment when it is needed, not bef
 load with nothing running and nothing set.
 """
 
+import os
 from abc import abstractmethod
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, Literal
 
 import dagster as dg
@@ -24,6 +26,7 @@ from atdata_core.atmosphere import AtmosphereClient
 from atdata_core.discovery import Catalogue, open_catalogue
 from atdata_core.errors import ConfigurationError
 from atdata_dagster.names import Layer
+from atdata_dagster.places import PLACE, place_of
 
 _SECRET: dict[str, Any] = {"dagster__is_secret": True}
 _MASK = "********"
@@ -87,12 +90,22 @@ class LayerResource(dg.ConfigurableResource[Any]):
     def uri_of(self, entry: DatasetEntry) -> str:
         """Where a dataset of this layer is found, for ``dagster/uri``."""
 
+    def facts(self) -> dict[str, str]:
+        """What is to be told of whatever this layer stores, as metadata."""
+        return {}
+
 
 class LocalResource(LayerResource):
     """The local layer: a folder of tar shards on this machine."""
 
     root: str | None = Field(
         default=None, description="The folder. Default: the environment variable ATDATA_ROOT."
+    )
+
+    shared: bool | None = Field(
+        default=None,
+        description="Whether every machine that executes steps mounts the folder. Default: the "
+        "environment variable ATDATA_ROOT_SHARED, 1 or 0.",
     )
 
     @property
@@ -108,6 +121,18 @@ class LocalResource(LayerResource):
     def make_index(self) -> AbstractIndex:
         """A `FileIndex`."""
         return FileIndex(_setting("ATDATA_ROOT", self.root))
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether every machine has the folder."""
+        if self.shared is not None:
+            return self.shared
+        said = os.environ.get("ATDATA_ROOT_SHARED", "0").strip().lower()
+        return said not in ("", "0", "false", "no", "off")
+
+    def facts(self) -> dict[str, str]:
+        """Which machine's folder it is."""
+        return {PLACE: place_of(str(Path(_setting("ATDATA_ROOT", self.root)).absolute()))}
 
     def uri_of(self, entry: DatasetEntry) -> str:
         """The dataset's folder."""
@@ -254,8 +279,6 @@ class CatalogueResource(dg.ConfigurableResource[Any]):
 
 
 def _setting(variable: str, value: str | None) -> str:
-    import os
-
     found = value or os.environ.get(variable)
     if not found:
         raise ConfigurationError(f"{variable} is not set", remedy=_DEVNET)

@@ -6,7 +6,7 @@ from typing import Any
 import dagster as dg
 
 from atdata_core import Schema
-from atdata_dagster.names import Layer, check_promotion
+from atdata_dagster.names import Layer, check_layer, check_promotion
 from atdata_dagster.translator import DatasetAsset, DatasetTranslator, key_of, spec_of
 
 
@@ -14,6 +14,7 @@ def build_dataset_specs(
     sample_type: type,
     *,
     name: str,
+    first: Layer = "local",
     promote: Sequence[Layer] = (),
     deps: Sequence[Any] = (),
     translator: DatasetTranslator | None = None,
@@ -24,7 +25,8 @@ def build_dataset_specs(
     Args:
         sample_type: The packable type of the samples.
         name: The dataset's name.
-        promote: The layers that it goes to from the local one, in order.
+        first: The layer where it begins.
+        promote: The layers that it goes to from there, in order.
         deps: What the dataset is made from.
         translator: What the assets are in Dagster.
         **options: Of ``dg.AssetSpec``, for each dataset of the chain.
@@ -33,13 +35,14 @@ def build_dataset_specs(
         For each layer the schema and the dataset, in order.
 
     Raises:
-        ConfigurationError: A layer in `promote` is not known.
+        ConfigurationError: A layer is not known.
     """
+    check_layer(first, name)
     translator = translator or DatasetTranslator()
     schema = Schema.of(sample_type)
     specs: list[dg.AssetSpec] = []
     before: Layer | None = None
-    for layer in ("local", *promote):
+    for layer in (first, *promote):
         if before is not None:
             check_promotion(name, layer, before)
         schema_data = DatasetAsset(schema.name, layer, schema, "schema", before)

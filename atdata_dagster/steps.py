@@ -30,14 +30,14 @@ def set_data_version(context: dg.OutputContext, version: str) -> None:
 
 
 def last_materialization(
-    context: dg.OutputContext, key: dg.AssetKey, partition: str | None
+    context: dg.OutputContext | dg.InputContext, key: dg.AssetKey, partition: str | None
 ) -> dg.AssetMaterialization | None:
     """What Dagster remembers of an asset, or of one of its partitions; None outside of a step."""
     step = _step_of(context)
     return None if step is None else latest_materialization(step.instance, key, partition)
 
 
-def _step_of(context: dg.OutputContext) -> Any:
+def _step_of(context: dg.OutputContext | dg.InputContext) -> Any:
     """The context of the step; None where there is none, as in ``dg.migrate_io_storage``."""
     try:
         return context.step_context

@@ -85,11 +85,11 @@ class DatasetTranslator:
         return dg.AssetSpec(key=dataset_key(data.name, data.layer), **options)
 
     def _schema_spec(self, data: DatasetAsset) -> dg.AssetSpec:
-        if data.layer == "local":
+        if data.before is None:
             return dg.AssetSpec(
-                key=schema_key(data.name),
-                group_name="local",
-                kinds={"python"},
+                key=schema_key(data.name, data.layer),
+                group_name=data.layer,
+                kinds={"python"} if data.layer == "local" else {"python", *KINDS[data.layer]},
                 description=data.schema.description or f"What a {data.name} is.",
                 code_version=data.schema.cid,
             )

@@ -31,6 +31,7 @@ class DatasetScaffoldParams(BaseModel):
     source: str | None = Field(
         default=None, description="Dotted path of the function. Left out: one is begun."
     )
+    first: Layer = Field(default="local", description="The layer where it begins.")
     promote: str = Field(
         default="", description="The layers that it goes to, e.g. team,atmosphere."
     )
@@ -52,6 +53,8 @@ class DatasetScaffolder(dg.Scaffolder[DatasetScaffoldParams]):
             "sample_type": params.sample_type or ".source.Sample",
             "source": params.source or ".source.samples",
         }
+        if params.first != "local":
+            attributes["first"] = params.first
         layers = [layer.strip() for layer in params.promote.split(",") if layer.strip()]
         if layers:
             attributes["promote"] = layers
@@ -112,8 +115,12 @@ class DatasetComponent(dg.Component, dg.Resolvable, dg.Model):
         "other datasets, the context, and resources.",
         examples=[".source.digits"],
     )
+    first: Layer = Field(
+        default="local",
+        description="The layer where it begins; team where steps run on several machines.",
+    )
     promote: Sequence[Layer] = Field(
-        default=(), description="The layers that it goes to from the local one, in order."
+        default=(), description="The layers that it goes to from there, in order."
     )
     description: str | None = Field(
         default=None, description="By default the docstring of the function."
@@ -203,6 +210,7 @@ class DatasetComponent(dg.Component, dg.Resolvable, dg.Model):
         return dataset_asset(
             import_path(self.sample_type, module),
             name=self.name,
+            first=self.first,
             promote=self.promote,
             description=self.description,
             license=self.license,

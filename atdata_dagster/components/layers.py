@@ -30,7 +30,7 @@ def _name(context: ResolutionContext, value: Any) -> str | None:
 Variable = Annotated[str | None, dg.Resolver(_name, model_field_type=str | None)]
 """The name of an environment variable that holds a setting."""
 
-_LITERAL = ("storage", "allow_private")
+_LITERAL = ("storage", "allow_private", "shared")
 
 
 class _Layer(dg.Resolvable, dg.Model):
@@ -47,6 +47,9 @@ class LocalLayer(_Layer):
     """The local layer."""
 
     root: Variable = Field(default=None, description="The variable that holds the folder.")
+    shared: bool | None = Field(
+        default=None, description="Whether every machine that executes steps mounts the folder."
+    )
 
 
 class TeamLayer(_Layer):

@@ -169,12 +169,17 @@ def test_the_code_version_is_the_sample_type_s(fresh):
     assert own[f"local/{fresh}"].code_version == "7"
 
 
-def test_specs_alone_describe_the_same_graph(fresh):
-    specs = {
-        spec.key: spec
-        for spec in build_dataset_specs(Step, name=fresh, promote=("team", "atmosphere"))
-    }
-    graph = build_definitions(make(fresh, promote=("team", "atmosphere"))).resolve_asset_graph()
+@pytest.mark.parametrize(
+    "layers",
+    [
+        {"promote": ("team", "atmosphere")},
+        {"first": "team", "promote": ("atmosphere",)},
+        {"first": "atmosphere"},
+    ],
+)
+def test_specs_alone_describe_the_same_graph(fresh, layers):
+    specs = {spec.key: spec for spec in build_dataset_specs(Step, name=fresh, **layers)}
+    graph = build_definitions(make(fresh, **layers)).resolve_asset_graph()
     assert set(specs) == graph.get_all_asset_keys()
     for key, spec in specs.items():
         assert {dep.asset_key for dep in spec.deps} == set(graph.get(key).parent_keys)
@@ -183,6 +188,42 @@ def test_specs_alone_describe_the_same_graph(fresh):
     dg.Definitions.validate_loadable(dg.Definitions(assets=list(specs.values())))
     with pytest.raises(ConfigurationError, match="can't be promoted"):
         build_dataset_specs(Step, name=fresh, promote=("atmosphere", "team"))
+
+
+def test_a_chain_begins_in_the_layer_that_its_author_says(services, instance, fresh):
+    source = make(fresh, first="team")
+
+    @dataset_multi_asset({f"{fresh}_a": Step}, first="team", ins={"walk": source.key()})
+    def halves(walk: Dataset[Step]):
+        return {f"{fresh}_a": walk}
+
+    @dataset_asset(Step, name=f"{fresh}_b", first="team", ins={"walk": source.key()})
+    def named(walk: Dataset[Step]) -> Dataset[Step]:
+        return walk
+
+    result = run(build_definitions(source, *halves, named), instance)
+    names = [f"team/{fresh}", f"team/{fresh}_a", f"team/{fresh}_b"]
+    found = materializations(result)
+    assert {key for key, _ in found} == {"team/schema/Step", *names}
+    assert len({found[name, None].tags["dagster/data_version"] for name in names}) == 1
+    checked = {
+        str(each.asset_key.to_user_string()) for each in result.get_asset_check_evaluations()
+    }
+    assert checked == set(names)
+    assert source.datasets["team"].specs_by_key[source.key()].kinds == {"redis", "s3"}
+    nodes = {asset.node_def.name: asset.op.pool for asset in (*source, *halves[0])}
+    assert set(nodes.values()) == {"atdata_redis", "atdata_s3"}
+    with pytest.raises(ConfigurationError, match="no such layer"):
+        make(fresh, first="teem")
+    with pytest.raises(ConfigurationError, match="can't be promoted"):
+        make(fresh, first="team", promote=("local",))
+
+
+def test_a_schema_is_taken_from_the_chain_that_begins_with_it(fresh):
+    promoted, begun = make(f"{fresh}_a", promote=("team",)), make(f"{fresh}_b", first="team")
+    for chains in ((promoted, begun), (begun, promoted)):
+        graph = build_definitions(*chains).resolve_asset_graph()
+        assert graph.get(dg.AssetKey(["team", "schema", "Step"])).parent_keys == set()
 
 
 def test_a_filtered_dataset_is_a_new_one_with_what_is_said_of_it(services, instance, fresh):
