@@ -103,7 +103,11 @@ class NDArrayType:
         """Raises `SampleError` if an array has another dtype or shape than these."""
         if self.dtype is not None and array.dtype != np.dtype(self.dtype):
             raise SampleError(
-                "array has another dtype", where=where, expected=self.dtype, got=str(array.dtype)
+                "array has another dtype",
+                where=where,
+                expected=self.dtype,
+                got=str(array.dtype),
+                remedy=f"Convert it with .astype({self.dtype!r}), or declare the dtype it has",
             )
         if self.shape is not None and not (
             array.ndim == len(self.shape)
@@ -116,6 +120,8 @@ class NDArrayType:
                 where=where,
                 expected=shape_text(self.shape),
                 got=shape_text(array.shape),
+                remedy="Give an array of that shape, or declare another one; "
+                "None in Shape(…) leaves a side open",
             )
 
     def python_type(self) -> Any:

@@ -187,9 +187,14 @@ def check_range(field: str, low: float, high: float) -> DatasetCheck:
         # Written so that NaN, which compares false with everything, is out of bounds.
         if least >= low and most <= high:
             return True
-        return f"field {field!r} (expected {low} to {high}, got {least} to {most})"
+        got = f"{_number(least)} to {_number(most)}"
+        return f"field {field!r} (expected {low} to {high}, got {got})"
 
     return check_values(within, name=f"{field}_range", description=f"{low} ≤ {field} ≤ {high}")
+
+
+def _number(value: Any) -> str:
+    return f"{value:.6g}" if value.dtype.kind == "f" else str(value)
 
 
 def check_balance(field: str, max_share: float) -> DatasetCheck:
@@ -368,7 +373,7 @@ def _result(
     for finding in findings.values():
         for fact, value in finding.facts.items():
             facts[fact] = facts.get(fact, 0) + value
-    told = problems[:_TOLD]
+    told = problems[:_TOLD] or [finding.note for finding in findings.values() if finding.note]
     if len(problems) > _TOLD:
         told.append(f"and {len(problems) - _TOLD} more")
     if None not in findings:

@@ -13,10 +13,16 @@ import dagster as dg
 
 from atdata_core import AbstractIndex, Dataset, DatasetEntry, Schema
 from atdata_core.cid import dag_cbor_cid
-from atdata_core.errors import ConfigurationError, NotFoundError, RateLimitedError
+from atdata_core.errors import AtdataError, ConfigurationError, NotFoundError, RateLimitedError
 from atdata_core.indexes import Insertion
 from atdata_dagster.history import plain_metadata
-from atdata_dagster.metadata import change_metadata, dataset_metadata, schema_metadata
+from atdata_dagster.metadata import (
+    change_metadata,
+    dataset_metadata,
+    in_reading_order,
+    proven_text,
+    schema_metadata,
+)
 from atdata_dagster.names import FILES, FROM, AssetName, name_of
 from atdata_dagster.places import PLACE, refuse_elsewhere, written_elsewhere
 from atdata_dagster.preview import KEPT_ON_PROMOTION, Preview, previews_are_on
@@ -31,6 +37,7 @@ from atdata_dagster.steps import (
     add_metadata,
     ask_again_later,
     last_materialization,
+    say_why,
     set_data_version,
 )
 from atdata_dagster.streams import SampleStream, expand_all
@@ -64,6 +71,9 @@ class DatasetIOManager(dg.ConfigurableIOManager):
             self._handle_output(context, obj)
         except RateLimitedError as error:
             raise ask_again_later(error) from error
+        except AtdataError as error:
+            say_why(context, error)
+            raise
 
     def load_input(self, context: dg.InputContext) -> Any:
         """The dataset, lazy; a dict of them by partition key, where there are several.
@@ -76,6 +86,9 @@ class DatasetIOManager(dg.ConfigurableIOManager):
             return self._load_input(context)
         except RateLimitedError as error:
             raise ask_again_later(error) from error
+        except AtdataError as error:
+            say_why(context, error)
+            raise
 
     def _handle_output(self, context: dg.OutputContext, obj: Any) -> None:
         metadata = context.definition_metadata
@@ -106,11 +119,11 @@ class DatasetIOManager(dg.ConfigurableIOManager):
         if isinstance(obj, Dataset):
             seen = _upstream_preview(context, insertion.entry, partition) | _verification(obj)
         metadata = {
-            **change_metadata(plain_metadata(before), insertion, schema, index),
+            **dataset_metadata(insertion, schema, self.layer, seen),
             **seen,
-            **dataset_metadata(insertion, schema, self.layer),
+            **change_metadata(plain_metadata(before), insertion, schema, index),
         }
-        add_metadata(context, metadata, partition)
+        add_metadata(context, in_reading_order(metadata), partition)
         context.log.info(_summary(insertion, self.layer))
         return insertion.entry.cid
 
@@ -282,7 +295,9 @@ def _upstream_preview(
 def _verification(dataset: Any) -> dict[str, Any]:
     """How far what was read is proven, where the dataset tells."""
     found = getattr(dataset, "verification", None)
-    return {} if found is None else {"atdata/verification": str(getattr(found, "level", found))}
+    if found is None:
+        return {}
+    return {"atdata/verification": proven_text(getattr(found, "level", found))}
 
 
 def _parts(context: dg.OutputContext, obj: Any) -> Mapping[str | None, Any]:

@@ -52,10 +52,12 @@ class Finding:
     Args:
         problems: What is wrong, each in one clause; nothing if all is right.
         facts: Numbers for people and plots.
+        note: What is right, where that is worth a word.
     """
 
     problems: list[str] = field(default_factory=list)
     facts: dict[str, float] = field(default_factory=dict)
+    note: str = ""
 
 
 Look = Callable[[Subject], Finding]
@@ -189,7 +191,7 @@ def look_at_record(subject: Subject) -> Finding:
         "atdata/rows": entry.rows or 0,
         "atdata/verification_level": int(proven.level),
     }
-    return Finding(problems, facts)
+    return Finding(problems, facts, f"{uri} is proven to the level '{proven.level}'")
 
 
 def values_look(

@@ -12,21 +12,29 @@ from atdata_core.evolution import changes
 from atdata_core.fields import Field
 from atdata_core.fieldtypes import NDArrayType
 from atdata_core.indexes import Insertion
+from atdata_core.verification import VerificationLevel
 from atdata_dagster.resources import LayerResource
-from atdata_dagster.text import markdown, plain
+from atdata_dagster.text import markdown, plain, size_text
 
 
-def dataset_metadata(insertion: Insertion, schema: Schema, layer: LayerResource) -> dict[str, Any]:
+def dataset_metadata(
+    insertion: Insertion,
+    schema: Schema,
+    layer: LayerResource,
+    seen: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """The metadata of a materialized dataset.
 
     Args:
         insertion: What the IO manager did.
         schema: What the samples are.
         layer: Where the dataset is.
+        seen: What a `Preview` saw of its samples.
     """
     entry = insertion.entry
     found: dict[str, Any] = {
-        "dagster/column_schema": column_schema(schema),
+        "atdata/summary": _summary(entry),
+        "dagster/column_schema": column_schema(schema, (seen or {}).get("atdata/fields")),
         "dagster/uri": layer.uri_of(entry),
         "dagster/storage_kind": layer.storage_kind,
         "atdata/cid": entry.cid,
@@ -44,9 +52,48 @@ def dataset_metadata(insertion: Insertion, schema: Schema, layer: LayerResource)
     }
     if entry.uri is not None:
         found["atdata/record"] = dg.MetadataValue.url(entry.uri)
+    link = layer.link_to(entry)
+    if link is not None:
+        found["atdata/record_link"] = dg.MetadataValue.url(link)
     if len(entry.shards) <= _MAX_SHARD_ROWS:
         found["atdata/shard_table"] = _shard_table(entry)
     return {key: value for key, value in found.items() if value is not None}
+
+
+def _summary(entry: DatasetEntry) -> str:
+    """What everybody wants to know first, in one line."""
+    rows = "unknown rows" if entry.rows is None else f"{entry.rows:,} rows"
+    shards = f"{len(entry.shards):,} shard{'' if len(entry.shards) == 1 else 's'}"
+    size = "" if entry.size is None else f", {size_text(entry.size)}"
+    return f"{rows} in {shards}{size}; {plain(entry.license or 'no licence', 200)}"
+
+
+_FIRST = (
+    *("atdata/thumbnails", "atdata/summary", "atdata/changes", "atdata/fields", "atdata/labels"),
+    *("atdata/license", "atdata/verification", "atdata/record", "atdata/record_link"),
+    *("dagster/uri", "atdata/cid"),
+)
+
+
+def in_reading_order(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """The same metadata, what people look for before what programs do: Dagster keeps the order."""
+    first = {key: metadata[key] for key in _FIRST if key in metadata}
+    return {**first, **metadata}
+
+
+_PROVEN = {
+    VerificationLevel.TRANSPORT: "nothing is proven; the account's server said so",
+    VerificationLevel.SIGNED: "the account signed the record",
+    VerificationLevel.PINNED: "the account signed the record, and it is the one that was meant",
+    VerificationLevel.BYTES: "the account signed the record, and every shard is held to its CID",
+    VerificationLevel.ATTESTED: "somebody trusted signed that they checked this record",
+}
+
+
+def proven_text(level: object) -> str:
+    """How far a dataset is proven, with what that means."""
+    means = _PROVEN.get(level) if isinstance(level, VerificationLevel) else None
+    return f"{level}: {means}" if means else str(level)
 
 
 _COUNTED = {"rows": "dagster/row_count", "bytes": "atdata/bytes", "shards": "atdata/shards"}
@@ -110,21 +157,42 @@ def schema_metadata(schema: Schema, ref: str, layer: LayerResource) -> dict[str,
     }
 
 
-def column_schema(schema: Schema) -> dg.TableSchema:
-    """A sample type as Dagster's columns: a field each, with dtype and shape."""
-    return dg.TableSchema(columns=[_column(field) for field in schema.fields])
+def column_schema(schema: Schema, seen: dg.TableMetadataValue | None = None) -> dg.TableSchema:
+    """A sample type as Dagster's columns: a field each, with dtype and shape.
+
+    Args:
+        schema: The type.
+        seen: The table of fields of a `Preview`: columns are described by the values in them.
+    """
+    values = {} if seen is None else {str(row.data["field"]): row.data for row in seen.records}
+    return dg.TableSchema(
+        columns=[_column(field, values.get(field.name)) for field in schema.fields]
+    )
 
 
-def _column(field: Field) -> dg.TableColumn:
+def _column(field: Field, values: Mapping[str, Any] | None) -> dg.TableColumn:
     tags = {}
-    if isinstance(field.type, NDArrayType) and field.type.dtype is not None:
-        tags = {"dtype": np.dtype(field.type.dtype).name}
+    if isinstance(field.type, NDArrayType):
+        if field.type.dtype is not None:
+            tags["dtype"] = np.dtype(field.type.dtype).name
+        if field.type.shape is not None:
+            sides = ("any" if side is None else str(side) for side in field.type.shape)
+            tags["shape"] = " x ".join(sides)
     return dg.TableColumn(
         name=field.name,
         type=str(field.type),
+        description=None if values is None else _described(values),
         constraints=dg.TableColumnConstraints(nullable=field.optional),
         tags=tags,
     )
+
+
+def _described(values: Mapping[str, Any]) -> str | None:
+    """A field's values in a few words, as Markdown."""
+    if values.get("max"):
+        told = f"{values['min']} to {values['max']}, mean {values['mean']}"
+        return f"{told} {values.get('histogram', '')}".strip()
+    return f"e.g. {markdown(values['example'], 40)}" if values.get("example") else None
 
 
 _MAX_SHARD_ROWS = 50

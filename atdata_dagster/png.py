@@ -12,6 +12,10 @@ from numpy.typing import NDArray
 MAX_PNG_BYTES = 24_000
 """The largest picture, in bytes: it is kept in Dagster's event log with every materialization."""
 
+MAX_INLINE_BYTES = 640
+"""The largest picture that Dagster shows at once: the text of longer ones it hides behind a link
+(from 1,000 characters on, of which base64 makes four out of three bytes)."""
+
 _TILE = 64
 _GAP = 2
 _COLORS = {1: 0, 3: 2, 4: 6}
@@ -27,13 +31,29 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     height, width = pixels.shape[:2]
     channels = pixels.shape[2] if pixels.ndim == 3 else 1
     rows = np.ascontiguousarray(pixels).reshape(height, width * channels)
+    return _encode(rows, width, bits=8, color=_COLORS[channels])
+
+
+def _encode_grey(pixels: NDArray[np.uint8], bits: int) -> bytes:
+    """Grey pixels as PNG of 1 or 4 bits each."""
+    width = pixels.shape[1]
+    per_byte = 8 // bits
+    padded = np.pad(pixels, ((0, 0), (0, -width % per_byte))) >> (8 - bits)
+    packed = np.zeros((padded.shape[0], padded.shape[1] // per_byte), np.uint8)
+    for place in range(per_byte):
+        packed |= padded[:, place::per_byte] << (8 - bits * (place + 1))
+    return _encode(packed, width, bits=bits, color=0)
+
+
+def _encode(rows: NDArray[np.uint8], width: int, *, bits: int, color: int) -> bytes:
+    height = len(rows)
     lines = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1)
-    header = struct.pack(">IIBBBBB", width, height, 8, _COLORS[channels], 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
         for kind, body in (
             (b"IHDR", header),
-            (b"IDAT", zlib.compress(lines.tobytes(), 6)),
+            (b"IDAT", zlib.compress(lines.tobytes(), 9)),
             (b"IEND", b""),
         )
     )
@@ -65,7 +85,7 @@ def is_curve(value: object) -> bool:
 
 def thumbnail(image: NDArray[np.generic]) -> NDArray[np.generic]:
     """An image with no side over 64 pixels, by leaving out rows and columns; a copy."""
-    step = max(1, math.ceil(max(image.shape[:2]) / _TILE))
+    step = _step(image, _TILE)
     return image[::step, ::step].copy()
 
 
@@ -85,8 +105,57 @@ def contact_sheet(images: Sequence[NDArray[np.generic]]) -> bytes:
         grey = grey[: len(grey) // 2] if len(grey) > 1 else [grey[0][::2, ::2]]
 
 
+def inline_sheet(images: Sequence[NDArray[np.generic]]) -> bytes | None:
+    """As many of the images as fit into `MAX_INLINE_BYTES`, in 16 greys; None if not even one does.
+
+    Args:
+        images: As for `contact_sheet`.
+    """
+    grey = [_without_colour(image) for image in _stretched(images)]
+    for count, side in _INLINE_SHEETS:
+        some = [_enlarged(image[:: _step(image, side), :: _step(image, side)]) for image in grey]
+        png = _encode_grey(_side_by_side(some[:count]), bits=4)
+        if len(png) <= MAX_INLINE_BYTES:
+            return png
+    return None
+
+
+_INLINE_SHEETS = ((8, 64), (4, 64), (4, 32), (3, 24), (2, 24), (1, 32), (1, 24), (1, 16))
+"""How many images of which size are tried, in this order."""
+
+
+def inline_curves(curves: Sequence[NDArray[np.generic]]) -> bytes | None:
+    """As many of the curves as fit into `MAX_INLINE_BYTES`, one above the other; None if none do.
+
+    Args:
+        curves: Arrays for which `is_curve` holds.
+    """
+    for count in range(len(curves), 0, -1):
+        drawn = [_drawn(values, 160, 32) for values in curves[:count]]
+        png = _encode_grey(np.concatenate(drawn), bits=1)
+        if len(png) <= MAX_INLINE_BYTES:
+            return png
+    return None
+
+
+def _step(image: NDArray[np.generic], side: int) -> int:
+    longest: int = max(image.shape[:2])
+    return max(1, math.ceil(longest / side))
+
+
+def _without_colour(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if image.ndim == 2:
+        return image
+    grey: NDArray[np.uint8] = image[:, :, :3].mean(axis=2).astype(np.uint8)
+    return grey
+
+
 def sparkline(values: NDArray[np.generic], width: int = 160, height: int = 32) -> bytes:
     """A line through the values of a 1-D array, as PNG; gaps where they are not finite."""
+    return encode_png(_drawn(values, width, height))
+
+
+def _drawn(values: NDArray[np.generic], width: int, height: int) -> NDArray[np.uint8]:
     numbers = values[:: max(1, len(values) // (4 * width))].astype(np.float64)
     scaled = _scaled(numbers, *_bounds([numbers])) * (height - 1)
     picture = np.full((height, width), 255, np.uint8)
@@ -100,7 +169,7 @@ def sparkline(values: NDArray[np.generic], width: int = 160, height: int = 32) -
             if not gap[x]:
                 low, high = sorted((tops[x], tops[x - 1] if x and not gap[x - 1] else tops[x]))
                 picture[low : high + 1, x] = 60
-    return encode_png(picture)
+    return picture
 
 
 def _bounds(arrays: Sequence[NDArray[np.float64]]) -> tuple[float, float]:

@@ -22,7 +22,9 @@ from atdata_core.fields import Field
 from atdata_dagster import png
 from atdata_dagster.text import markdown, plain
 
-KEPT_ON_PROMOTION = ("atdata/preview", "atdata/fields", "atdata/labels", "atdata/mean/")
+KEPT_ON_PROMOTION = (
+    *("atdata/thumbnails", "atdata/preview", "atdata/fields", "atdata/labels", "atdata/mean/"),
+)
 """How the keys begin of what stays true of equal content in another layer."""
 
 _MAX_LOOKS = 200
@@ -97,7 +99,7 @@ class Preview:
             f"{every}, and from at most {_ELEMENTS} elements of an array."
         )
         text = "\n\n".join([*pictures, note])
-        return {"atdata/preview": dg.MetadataValue.md(text), **found}
+        return {**self._thumbnails(), "atdata/preview": dg.MetadataValue.md(text), **found}
 
     # --- looking
 
@@ -135,6 +137,15 @@ class Preview:
         curves = "\n\n".join(_image(name, png.sparkline(value)) for value in values)
         return f"{title}, the first {len(values)}\n\n{curves}"
 
+    def _thumbnails(self) -> dict[str, Any]:
+        """The first pictured field, small enough for Dagster to show it without a click."""
+        for name, values in self._pictures.items():
+            images = [value for value in values if value.ndim > 1]
+            picture = png.inline_sheet(images) if images else png.inline_curves(values)
+            if picture is not None:
+                return {"atdata/thumbnails": dg.MetadataValue.md(_image(name, picture))}
+        return {}
+
     def _column(self, name: str) -> list["_Seen"]:
         return [look[name] for look in self._looks if look[name] is not None]
 
@@ -146,14 +157,14 @@ class Preview:
                     dg.TableColumn(name, kind)
                     for name, kind in (
                         ("field", "string"),
-                        ("type", "string"),
                         ("seen", "string"),
-                        ("example", "string"),
                         ("min", "string"),
                         ("mean", "string"),
                         ("max", "string"),
                         ("histogram", "string"),
+                        ("example", "string"),
                         ("missing", "int"),
+                        ("type", "string"),
                     )
                 ]
             ),
@@ -248,14 +259,14 @@ def _field_record(field: Field, column: list[_Seen], looks: int) -> dg.TableReco
     return dg.TableRecord(
         {
             "field": field.name,
-            "type": plain(kind),
             "seen": ", ".join(shapes[:2]) + (" …" if len(shapes) > 2 else ""),
-            "example": _example(column[0]) if column else "",
-            "min": f"{numbers.min():.6g}" if numbers.size else "",
-            "mean": f"{numbers.mean():.6g}" if numbers.size else "",
-            "max": f"{numbers.max():.6g}" if numbers.size else "",
+            "min": f"{numbers.min():.4g}" if numbers.size else "",
+            "mean": f"{numbers.mean():.4g}" if numbers.size else "",
+            "max": f"{numbers.max():.4g}" if numbers.size else "",
             "histogram": _histogram(numbers),
+            "example": _example(column[0]) if column else "",
             "missing": looks - len(column),
+            "type": plain(kind),
         }
     )
 
@@ -274,7 +285,14 @@ def _histogram(numbers: np.ndarray[Any, Any]) -> str:
 def _label_table(labels: Mapping[str, Counter[str]]) -> dg.TableMetadataValue:
     return dg.MetadataValue.table(
         [
-            dg.TableRecord({"field": name, "label": label, "count": count})
+            dg.TableRecord(
+                {
+                    "field": name,
+                    "label": label,
+                    "count": count,
+                    "share": f"{count / counts.total():.0%}",
+                }
+            )
             for name, counts in labels.items()
             for label, count in counts.most_common()
         ],
@@ -283,6 +301,7 @@ def _label_table(labels: Mapping[str, Counter[str]]) -> dg.TableMetadataValue:
                 dg.TableColumn("field", "string"),
                 dg.TableColumn("label", "string"),
                 dg.TableColumn("count", "int"),
+                dg.TableColumn("share", "string"),
             ]
         ),
     )

@@ -9,6 +9,7 @@ from abc import abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 import dagster as dg
 from pydantic import Field, PrivateAttr
@@ -22,7 +23,7 @@ from atdata_core import (
     PDSBlobStore,
     S3DataStore,
 )
-from atdata_core.atmosphere import AtmosphereClient
+from atdata_core.atmosphere import AtmosphereClient, AtUri
 from atdata_core.discovery import Catalogue, open_catalogue
 from atdata_core.errors import ConfigurationError
 from atdata_dagster.names import Layer
@@ -93,6 +94,10 @@ class LayerResource(dg.ConfigurableResource[Any]):
     def facts(self) -> dict[str, str]:
         """What is to be told of whatever this layer stores, as metadata."""
         return {}
+
+    def link_to(self, entry: DatasetEntry) -> str | None:  # noqa: ARG002
+        """Where a browser shows the dataset's record; None where there is no such page."""
+        return None
 
 
 class LocalResource(LayerResource):
@@ -254,6 +259,15 @@ class AtmosphereResource(LayerResource):
     def uri_of(self, entry: DatasetEntry) -> str:
         """The record's AT URI."""
         return str(entry.uri)
+
+    def link_to(self, entry: DatasetEntry) -> str | None:
+        """The record as the account's PDS gives it to anybody, as JSON."""
+        if entry.uri is None:
+            return None
+        uri = AtUri.parse(entry.uri)
+        query = urlencode({"repo": uri.authority, "collection": uri.collection, "rkey": uri.rkey})
+        pds = _setting("ATDATA_PDS_URL", self.pds_url).rstrip("/")
+        return f"{pds}/xrpc/com.atproto.repo.getRecord?{query}"
 
 
 class CatalogueResource(dg.ConfigurableResource[Any]):

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from atdata_core import Shard
-from atdata_core.errors import RateLimitedError
+from atdata_core.errors import AtdataError, RateLimitedError
 from atdata_dagster.history import latest_materialization
 
 MAX_WAIT_S = 3600.0
@@ -66,6 +66,11 @@ def ask_again_later(error: RateLimitedError) -> Exception:
     if wait > MAX_WAIT_S:
         return error
     return dg.RetryRequested(max_retries=_MAX_RETRIES, seconds_to_wait=wait)
+
+
+def say_why(context: dg.OutputContext | dg.InputContext, error: AtdataError) -> None:
+    """Writes an error into the step's log by itself: Dagster shows it under a wall of frames."""
+    context.log.error(str(error))
 
 
 class ProgressLog:

@@ -25,6 +25,16 @@ def markdown(text: object, limit: int = 80) -> str:
     return _MARKDOWN.sub(r"\\\1", html.escape(plain(text, limit)))
 
 
+def size_text(size: int) -> str:
+    """A number of bytes as people say it: 1.8 MB."""
+    value, unit = float(size), "bytes"
+    for larger in ("kB", "MB", "GB", "TB"):
+        if value < 1000:
+            break
+        value, unit = value / 1000, larger
+    return f"{size:,} bytes" if unit == "bytes" else f"{value:.3g} {unit}"
+
+
 def _is_shown(char: str) -> bool:
     # Controls, directions of writing, surrogates and the like all begin with C.
     return char in "\r\n\t" or unicodedata.category(char)[0] != "C"
