@@ -31,7 +31,7 @@ dev: setup ## Opens the Dagster UI on the same datasets and services; Ctrl-C sto
 	@$(BIN)/python -m definitions dev
 
 test: $(VENV)/.dev ## Runs all tests, on real servers that they start and stop
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 check: $(VENV)/.dev ## Format, lint, direction of imports, types, and whether the definitions load
 	$(BIN)/ruff format --check .

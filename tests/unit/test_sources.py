@@ -68,10 +68,10 @@ def test_what_matches_nothing_is_an_error(folder):
 )
 def test_braces_without_bound_are_refused_at_once(text):
     tracemalloc.start()
-    start = time.monotonic()
+    start = time.thread_time()
     with pytest.raises(ConfigurationError, match="too many shards"):
         expand(text)
-    assert time.monotonic() - start < 5
+    assert time.thread_time() - start < 5
     assert tracemalloc.get_traced_memory()[1] < 100_000_000
     tracemalloc.stop()
 
