@@ -3,6 +3,7 @@
 import io
 import os
 import stat
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import IO
@@ -101,6 +102,41 @@ class InMemory:
             buffer[: len(piece)] = piece
             at += len(piece)
         return at - offset
+
+
+class KnownFiles:
+    """The content of files that were hashed, for as long as nobody touches them.
+
+    A file is known by device, inode, length, and the times of its last change. The time at which
+    an inode was changed can't be set by programs. It moves in steps, however, so that what was
+    changed a moment ago isn't remembered: the next change could leave it as it is.
+    """
+
+    def __init__(self) -> None:
+        self._cids: dict[tuple[int, ...], str] = {}
+
+    def state(self, number: int) -> tuple[int, ...] | None:
+        """How an open file looks; None if it was changed too recently to tell it by that."""
+        found = os.fstat(number)
+        if max(found.st_mtime, found.st_ctime) > time.time() - _RECENT_S:
+            return None
+        return (*_identity(found), found.st_ctime_ns)
+
+    def holds(self, number: int, cid: str) -> bool:
+        """Whether an open file is known to have a content."""
+        state = self.state(number)
+        return state is not None and self._cids.get(state) == cid
+
+    def note(self, before: tuple[int, ...] | None, number: int, cid: str) -> None:
+        """Remembers an open file's content, if it looks as it did before it was hashed."""
+        if before is not None and before == self.state(number):
+            if len(self._cids) >= _MAX_KNOWN:
+                self._cids.clear()
+            self._cids[before] = cid
+
+
+_RECENT_S = 2
+_MAX_KNOWN = 100_000
 
 
 def _identity(found: os.stat_result) -> tuple[int, int, int, int]:

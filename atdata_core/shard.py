@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import io
 import itertools
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from typing import IO, Any, TypeVar, cast
 from atdata_core.blocks import read_blocks
 from atdata_core.cid import cid_to_digest, digest_to_cid
 from atdata_core.errors import IntegrityError, SampleError, TooLargeError
-from atdata_core.files import file_number
+from atdata_core.files import KnownFiles, file_number
 from atdata_core.hashing import BackgroundHash
 from atdata_core.members import Members
 from atdata_core.packing import Part, packer_of
@@ -228,8 +229,8 @@ def verified(
 ) -> IO[bytes]:
     """The same bytes, once all of them were read and hash to `cid`; `stream` is its own to close.
 
-    A file of this machine is read twice, where it lies. Others wait in memory up to 32 MiB, beyond
-    that in a temporary file.
+    A file of this machine is read twice where it lies, but hashed only once a process as long as
+    nobody touches it. Others wait in memory up to 32 MiB, beyond that in a temporary file.
 
     Args:
         stream: The bytes.
@@ -241,10 +242,14 @@ def verified(
     Raises:
         IntegrityError: They hash to something else, or are more or fewer than `size`.
     """
-    if file_number(stream) is not None:
+    number = file_number(stream)
+    if number is not None:
         try:
-            copy_verified(stream, len, cid, where, size)
-            stream.seek(0)
+            if size not in (None, os.fstat(number).st_size) or not _KNOWN.holds(number, cid):
+                before = _KNOWN.state(number)
+                copy_verified(stream, len, cid, where, size)
+                _KNOWN.note(before, number, cid)
+                stream.seek(0)
         except BaseException:
             stream.close()
             raise
@@ -258,6 +263,9 @@ def verified(
         raise
     spool.seek(0)
     return spool
+
+
+_KNOWN = KnownFiles()
 
 
 def _spool(size: int | None) -> IO[bytes]:

@@ -1,9 +1,10 @@
+import os
 import time
 import tracemalloc
 
 import pytest
 
-from atdata_core import DataSource, FileSource, Shard
+from atdata_core import DataSource, FileSource, Shard, files, shard
 from atdata_core.cid import raw_cid
 from atdata_core.errors import ConfigurationError, IntegrityError, NotFoundError
 from atdata_core.sources import VerifiedSource, expand
@@ -119,6 +120,52 @@ def test_a_verified_source_refuses_other_bytes_before_it_hands_out_any(folder):
         assert stream.read() == b"c.txt"
     with pytest.raises(NotFoundError):
         source.open_shard("sub/z.tar")
+
+
+def swapped(path, data):
+    """Other bytes in a file's place, as many, with the time of change that it had."""
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.write(data)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert path.stat().st_mtime_ns == before.st_mtime_ns
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["just written", "long there"])
+def test_a_file_is_hashed_again_when_somebody_touched_it(folder, monkeypatch, old):
+    if old:  # the time of change can't be set; what counts as recent can
+        monkeypatch.setattr(files, "_RECENT_S", 0)
+        time.sleep(0.02)
+    source = VerifiedSource(FileSource([]), [Shard("a.tar", raw_cid(b"a.tar"), 5)])
+    for _ in range(2):
+        with source.open_shard("a.tar") as stream:
+            assert stream.read() == b"a.tar"
+    time.sleep(0.02 if old else 0)
+    swapped(folder / "a.tar", b"A.tar")
+    with pytest.raises(IntegrityError, match="not those of its CID"):
+        source.open_shard("a.tar")
+    swapped(folder / "a.tar", b"a.tar")
+    with source.open_shard("a.tar") as stream:
+        assert stream.read() == b"a.tar"
+
+
+def test_a_file_nobody_touched_is_hashed_once(folder, monkeypatch):
+    monkeypatch.setattr(files, "_RECENT_S", 0)
+    time.sleep(0.02)
+    hashed = []
+    copy = shard.copy_verified
+    monkeypatch.setattr(shard, "copy_verified", lambda *a: hashed.append(a[3]) or copy(*a))
+    for _ in range(2):
+        source = VerifiedSource(FileSource([]), [Shard("b.tar", raw_cid(b"b.tar"), 5)])
+        with source.open_shard("b.tar") as stream:
+            assert stream.read() == b"b.tar"
+    assert hashed == ["b.tar"]
+    claim = VerifiedSource(FileSource([]), [Shard("b.tar", raw_cid(b"b.tar"), 4)])
+    with pytest.raises(IntegrityError, match="another length"):
+        claim.open_shard("b.tar")
+    other = VerifiedSource(FileSource([]), [Shard("b.tar", raw_cid(b"a.tar"), 5)])
+    with pytest.raises(IntegrityError, match="not those of its CID"):
+        other.open_shard("b.tar")
 
 
 def test_sources_are_chosen_by_the_scheme_of_the_addresses():
