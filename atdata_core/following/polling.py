@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from atdata_core.discovery.catalogue import Catalogue, Key
 from atdata_core.discovery.listing import RepoList, RepoState, repo_state
 from atdata_core.errors import AtdataError
+from atdata_core.following.patience import Patience, Room, ask_each
 from atdata_core.following.sources import Batch, Event, Source, read_cursor, write_cursor
 
 
@@ -67,23 +68,41 @@ def difference(
     return found
 
 
+@dataclass
+class _Answer:
+    """What was found of one account; without a revision there is more to find."""
+
+    rev: str | None
+    events: list[Event] = field(default_factory=list)
+    dropped: int = 0
+    problems: list[str] = field(default_factory=list)
+
+
 class PollingSource(Source):
     """Asks each account's server for its revision, and for its list where that is another.
+
+    Several servers are asked at the same time, one server's accounts one by one.
 
     Args:
         dids: The accounts.
         collections: The types of records.
         catalogue: What is known of them; the lists are compared with it.
+        patience: Which servers are not to be asked now; by default those that the catalogue names.
     """
 
     NAME = "poll"
 
     def __init__(
-        self, dids: Collection[str], collections: Collection[str], catalogue: Catalogue
+        self,
+        dids: Collection[str],
+        collections: Collection[str],
+        catalogue: Catalogue,
+        patience: Patience | None = None,
     ) -> None:
         self._dids = sorted(dids)
         self._collections = tuple(collections)
         self._catalogue = catalogue
+        self._patience = patience or Patience(catalogue)
 
     @property
     def name(self) -> str:
@@ -96,46 +115,65 @@ class PollingSource(Source):
         before = read_cursor(cursor, self.NAME) or {"revs": {}, "last": ""}
         revs = {did: before["revs"][did] for did in self._dids if did in before["revs"]}
         last = str(before["last"])
-        batch = Batch()
-        failure: AtdataError | None = None
-        reached = asked = 0
-        whole = True
-        for did in [d for d in self._dids if d > last] + [d for d in self._dids if d <= last]:
-            if asked and (time.monotonic() > end or len(batch.events) >= max_events):
-                break
-            asked += 1
+        order = [d for d in self._dids if d > last] + [d for d in self._dids if d <= last]
+        room = Room(max_events)
+
+        def ask(did: str) -> _Answer | AtdataError | None:
+            if did != order[0] and (time.monotonic() > end or room.left <= 0):
+                return None
             try:
-                rev = self._ask(did, revs.get(did), max_events, batch)
-                reached += 1
+                return self._patience.ask(did, lambda: self._ask(did, revs.get(did), room))
             except AtdataError as error:
-                failure = error
-                batch.events.append(Event("failed", did, note=str(error)))
-                rev = None
-            if rev is None:
-                whole = False
-            else:
-                revs[did] = rev
-            last = did
-        if failure is not None and not reached:
-            raise failure
-        batch.caught_up = whole and asked == len(self._dids)
+                return error
+
+        answers = ask_each(order, ask)
+        failures = [each for each in answers.values() if isinstance(each, AtdataError)]
+        if failures and not any(isinstance(each, _Answer) for each in answers.values()):
+            raise failures[-1]
+        batch = Batch(caught_up=True)
+        for did in order:
+            batch.caught_up &= _take(did, answers[did], revs, batch)
+        left = [place for place, did in enumerate(order) if answers[did] is None]
+        last = order[left[0] - 1 if left else -1] if order else last
         batch.cursor = write_cursor(self.NAME, revs=revs, last=last)
         return batch
 
-    def _ask(self, did: str, rev: str | None, max_events: int, batch: Batch) -> str | None:
-        """Adds what is new of an account; the revision up to which that is all, if it is."""
+    def _ask(self, did: str, rev: str | None, room: Room) -> _Answer:
+        """What is new of an account; with the revision up to which that is all, if it is."""
         state = repo_state(did)
         seen = f"{state.status} {state.rev}"
         if seen == rev:
-            return rev
+            return _Answer(rev)
+        answer = _Answer(seen)
         if rev is not None and state.rev and state.rev < rev.partition(" ")[2]:
-            batch.problems.append(f"{did}: its repository went back to an earlier revision")
+            answer.problems.append(f"{did}: its repository went back to an earlier revision")
         if rev is None or rev.partition(" ")[0] != state.status:
-            batch.events.append(Event("account", did, note=state.status))
+            room.take(1)
+            answer.events.append(Event("account", did, note=state.status))
         found = difference(did, self._collections, self._catalogue, state)
-        room = max(1, max_events - len(batch.events))
-        batch.events += found.events[:room]
-        batch.dropped += found.dropped
+        taken = room.take(len(found.events))
+        answer.events += found.events[:taken]
+        answer.dropped = found.dropped
         if found.truncated:
-            batch.problems.append(f"{did}: its list was not read to its end")
-        return seen if len(found.events) <= room else None
+            answer.problems.append(f"{did}: its list was not read to its end")
+        if taken < len(found.events):
+            answer.rev = None
+        return answer
+
+
+def _take(
+    did: str, answer: _Answer | AtdataError | None, revs: dict[str, str], batch: Batch
+) -> bool:
+    """Adds what was found of an account to the rest; whether that is all there is."""
+    if isinstance(answer, AtdataError):
+        batch.events.append(Event("failed", did, note=str(answer)))
+        return False
+    if answer is None:
+        return False
+    batch.events += answer.events
+    batch.dropped += answer.dropped
+    batch.problems += answer.problems
+    if answer.rev is None:
+        return False
+    revs[did] = answer.rev
+    return True
