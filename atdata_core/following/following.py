@@ -25,7 +25,7 @@ from atdata_core.following.combined import CombinedSource
 from atdata_core.following.firehose import FirehoseSource
 from atdata_core.following.jetstream import JetstreamSource
 from atdata_core.following.patience import Patience, Room, ask_each
-from atdata_core.following.polling import Difference, PollingSource, difference
+from atdata_core.following.polling import Bounds, Difference, PollingSource, difference
 from atdata_core.following.seeing import Eye
 from atdata_core.following.sources import Batch, Event, Interest, Source
 from atdata_core.following.subscription import Subscription
@@ -221,7 +221,10 @@ class _Following:
     def _source(self, interest: Interest) -> Source:
         if self._said.sources == (PollingSource.NAME,):
             dids = self._followed(interest)
-            return PollingSource(dids, self._said.collections, self._catalogue, self._patience)
+            said = self._said
+            return PollingSource(
+                dids, said.collections, self._catalogue, self._patience, said.quota
+            )
         kinds = {"firehose": FirehoseSource, "jetstream": JetstreamSource}
         found: list[Source] = []
         for each in self._said.sources:
@@ -276,11 +279,18 @@ class _Following:
             self._catalogue.apply(others)
         asked = [did for did in queue if interest.wants(did) and self._is_to_be_asked(did, report)]
         room = Room(self._max_events)
+        bounds = Bounds.share(
+            self._max_events, self._budget_s, len(self._followed(interest)), self._said.quota
+        )
+
+        def read(did: str) -> _Account | AtdataError | None:
+            return self._read_account(did, room, bounds)
+
         for start in range(0, len(asked), _WAVE):
             if room.left <= 0 or time.monotonic() > self._end:
                 break
             wave = asked[start : start + _WAVE]
-            for did, found in ask_each(wave, lambda did: self._read_account(did, room)).items():
+            for did, found in ask_each(wave, read).items():
                 number, note = queue[did]
                 self._take_account(did, found, number, note, report)
         report.waiting |= {
@@ -295,12 +305,14 @@ class _Following:
             return False
         return True
 
-    def _read_account(self, did: str, room: Room) -> "_Account | AtdataError | None":
+    def _read_account(
+        self, did: str, room: Room, bounds: Bounds
+    ) -> "_Account | AtdataError | None":
         if room.left <= 0 or time.monotonic() > self._end:
             return None
         try:
             found = self._patience.ask(
-                did, lambda: difference(did, self._said.collections, self._catalogue)
+                did, lambda: difference(did, self._said.collections, self._catalogue, bounds)
             )
         except AtdataError as error:
             return error
@@ -326,12 +338,11 @@ class _Following:
             return
         events = len(found.difference.events)
         changes = found.changes
-        if events <= found.taken:
+        if events <= found.taken and not found.difference.cut:
             changes.append(Done(did, number))
         report.events += min(events, found.taken)
         report.dropped += found.difference.dropped
-        if found.difference.truncated:
-            report.problems.append(f"{did}: its list was not read to its end")
+        report.problems += found.difference.problems()
         report.count(changes, self._catalogue.apply(changes))
 
 

@@ -119,6 +119,10 @@ class Eye:
             if state.status != "active":
                 return [SetStatus(key.did, state.status)]
             if event.cid is not None and key not in live and len(live) >= self._said.quota:
+                rows = self._known[key.did].values()
+                there = sum(row.state != "deleted" for row in rows)
+                if known is None and there >= 2 * self._said.quota:
+                    return []  # Not even that it was refused: there is no end to it.
                 note = f"its account has {self._said.quota} records already"
                 return [Refuse(key, state.rev, event.cid, note)]
             behind = event.rev > state.rev
