@@ -123,7 +123,7 @@ def _observe_records(
     events: list[dg.AssetObservation] = []
     requests: list[Any] = []
     removed = 0
-    for collection in collections:
+    for collection in collections if rows or place.rebuild else ():
         partitions = record_partitions(collection)
         there = set(context.instance.get_dynamic_partitions(str(partitions.name)))
         mine = [row for row in rows if row.key.collection == collection]

@@ -8,12 +8,20 @@ A server within a network, or on this machine, is asked only where the user's ow
 """
 
 import contextlib
+import functools
 import ipaddress
 import os
 import socket
+import threading
+from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from atdata_core.errors import ServiceError
+from atdata_core.errors import ServiceError, UnreachableError
+
+MAX_AT_ONCE = 4
+"""The most requests that one host is asked at the same time, by all threads of the process."""
+
+_TURN_S = 10.0
 
 _NOT_PUBLIC = [
     ipaddress.ip_network(text)
@@ -113,6 +121,57 @@ def open_socket(host: str, port: int, timeout: float) -> socket.socket:
         with contextlib.suppress(OSError):
             return socket.create_connection((address, port), timeout)
     return socket.create_connection((addresses[-1], port), timeout)
+
+
+@contextlib.contextmanager
+def turn(url: str) -> Iterator[None]:
+    """Lets as many in as a host is asked by at the same time; the others wait, for some seconds.
+
+    Args:
+        url: What is asked of the host.
+
+    Raises:
+        UnreachableError: The requests before this one take too long.
+    """
+    host = urlsplit(url).netloc.lower()
+    queues = _queues(os.getpid())
+    with queues.lock:
+        queue = queues.by_host.setdefault(host, _Queue())
+        queue.users += 1
+    try:
+        if not queue.places.acquire(timeout=_TURN_S):
+            raise UnreachableError(
+                f"host doesn't get done with {MAX_AT_ONCE} other requests", where=host
+            )
+        try:
+            yield
+        finally:
+            queue.places.release()
+    finally:
+        with queues.lock:
+            queue.users -= 1
+            if not queue.users:
+                del queues.by_host[host]
+
+
+class _Queue:
+    """Those who ask one host, or wait to."""
+
+    def __init__(self) -> None:
+        self.users = 0
+        self.places = threading.Semaphore(MAX_AT_ONCE)
+
+
+class _Queues:
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.by_host: dict[str, _Queue] = {}
+
+
+@functools.lru_cache(maxsize=1)
+def _queues(_process: int) -> _Queues:
+    # A forked process begins with none: who held a place isn't there to give it back.
+    return _Queues()
 
 
 def _may_be_public(host: str) -> bool:

@@ -96,6 +96,12 @@ def ask_host(did: str, ask: Callable[[str], T]) -> T:
         return ask(moved_to)
 
 
+def known_host(did: str) -> str | None:
+    """The origin of an account's PDS as it was resolved last; nobody is asked."""
+    known, _ = _last.get((did, plc_url()), (None, 0.0))
+    return None if known is None else known.pds
+
+
 def forget_identities() -> None:
     """Asks for every document anew from now on: an account may have moved."""
     _resolve_did.cache_clear()

@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from urllib.parse import quote, urlencode, urlsplit
 
 from atdata_core.atproto.answers import headers_of
-from atdata_core.atproto.door import check_origin
+from atdata_core.atproto.door import check_origin, turn
 from atdata_core.errors import (
     AtdataError,
     NotFoundError,
@@ -53,9 +53,9 @@ def get_bytes(
     url: str, params: Mapping[str, str | int] | None = None, limit: int = _MAX_JSON_BYTES
 ) -> bytes:
     """The body that a server answers to a GET, at most `limit` bytes; errors as `get_json`."""
-    end = time.monotonic() + _DEADLINE_S
     body = bytearray()
-    with _stream(url, params) as response:
+    with turn(url), _stream(url, params) as response:
+        end = time.monotonic() + _DEADLINE_S
         for piece in response.iter_stream():
             body += piece
             if len(body) > limit:
@@ -72,7 +72,9 @@ def open_stream(url: str, params: Mapping[str, str | int] | None = None) -> IO[b
     from atdata_core.atproto.streams import ResponseStream
 
     context = _stream(url, params)
-    return cast("IO[bytes]", ResponseStream(context, url))
+    # Until the answer begins, and no longer: one thread may read many in turns.
+    with turn(url):
+        return cast("IO[bytes]", ResponseStream(context, url))
 
 
 def parse_json(body: bytes, where: str) -> Any:

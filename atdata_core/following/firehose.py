@@ -7,18 +7,9 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from atdata_core.atproto.identity import forget_identities
-from atdata_core.atproto.uri import check_resolvable_did
-from atdata_core.errors import InvalidUriError, ServiceError
-from atdata_core.following.sources import (
-    Batch,
-    Event,
-    Interest,
-    Source,
-    read_cursor,
-    record_event,
-    write_cursor,
-)
+from atdata_core.errors import ServiceError
+from atdata_core.following.hearing import Hearing
+from atdata_core.following.sources import Batch, Interest, Source, read_cursor, write_cursor
 from atdata_core.following.websocket import FrameTooLargeError, frames, websocket_url
 
 _IDLE_S = 1.0
@@ -74,6 +65,7 @@ class FirehoseSource(Source):
 
     def _read(self, seq: int, end: float, max_events: int, batch: Batch) -> int | None:
         url = f"{self._url}?cursor={seq}"
+        hearing = Hearing(self._interest, batch, max_events)
         try:
             for frame in frames(url, end - time.monotonic(), self._idle_s):
                 if frame is None:
@@ -102,49 +94,33 @@ class FirehoseSource(Source):
                 if number is None or number <= seq:
                     continue
                 seq = number
-                self._take(kind, body, batch)
-                if len(batch.events) >= max_events:
+                _take(kind, body, hearing)
+                if hearing.full:
                     break
         except FrameTooLargeError:
             batch.gap = "a frame of the stream is larger than the protocol allows"
             return None
         return seq
 
-    def _take(self, kind: str, body: Mapping[str, Any], batch: Batch) -> None:
-        did = str(body.get("repo") or body.get("did") or "")
-        if not self._interest.wants(did):
-            return
-        try:
-            check_resolvable_did(did)
-        except InvalidUriError:
-            batch.dropped += 1
-            return
-        if kind == "#commit":
-            self._take_commit(did, body, batch)
-        elif not self._interest.wants_status(did):
-            return
-        elif kind == "#sync":
-            batch.events.append(Event("repo", did, note="its repository was reset"))
-        elif kind == "#account":
-            status = "active" if body.get("active") else str(body.get("status") or "deactivated")
-            batch.events.append(Event("account", did, note=status))
-        elif kind == "#identity":
-            forget_identities()
 
-    def _take_commit(self, did: str, body: Mapping[str, Any], batch: Batch) -> None:
-        if body.get("tooBig") and self._interest.wants_status(did):
-            batch.events.append(Event("repo", did, note="a commit was too large for the stream"))
+def _take(kind: str, body: Mapping[str, Any], hearing: Hearing) -> None:
+    did = str(body.get("repo") or body.get("did") or "")
+    if not hearing.wants(did):
+        return
+    if kind == "#commit":
+        if body.get("tooBig"):
+            hearing.repository(did, "a commit was too large for the stream")
         for op in body.get("ops") or ():
             collection, _, rkey = str(op.get("path")).partition("/")
-            if collection not in self._interest.collections:
-                continue
             link = op.get("cid")
             cid = link.get("$link") if isinstance(link, dict) else None
-            event = record_event(did, collection, rkey, str(body.get("rev")), cid)
-            if event is None:
-                batch.dropped += 1
-            else:
-                batch.events.append(event)
+            hearing.record(did, collection, rkey, str(body.get("rev")), cid)
+    elif kind == "#sync":
+        hearing.repository(did, "its repository was reset")
+    elif kind == "#account":
+        hearing.account(did, body.get("active"), body.get("status"))
+    elif kind == "#identity":
+        hearing.identity(did)
 
 
 def _seq(message: tuple[str, Mapping[str, Any]] | None) -> int | None:

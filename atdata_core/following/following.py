@@ -24,7 +24,8 @@ from atdata_core.errors import AtdataError, ConfigurationError
 from atdata_core.following.combined import CombinedSource
 from atdata_core.following.firehose import FirehoseSource
 from atdata_core.following.jetstream import JetstreamSource
-from atdata_core.following.polling import PollingSource, difference
+from atdata_core.following.patience import Patience, Room, ask_each
+from atdata_core.following.polling import Bounds, Difference, PollingSource, difference
 from atdata_core.following.seeing import Eye
 from atdata_core.following.sources import Batch, Event, Interest, Source
 from atdata_core.following.subscription import Subscription
@@ -34,6 +35,7 @@ _CHUNK = 500
 _UNFOLLOWED = "unfollowed"
 _SWEPT = "swept"
 _HOLDERS = "holders"
+_WAVE = 32
 
 
 @dataclass
@@ -132,8 +134,15 @@ class _Following:
         self._end = time.monotonic() + budget_s
         self._max_events = max_events
         self._problems: list[str] = []
+        self._patience = Patience(catalogue)
 
     def run(self, source: Source | None) -> Report:
+        try:
+            return self._run(source)
+        finally:
+            self._patience.save()
+
+    def _run(self, source: Source | None) -> Report:
         named = self._named()
         known = frozenset(self._catalogue.accounts())
         interest = Interest(
@@ -159,12 +168,15 @@ class _Following:
         if interest.dids is None:
             new = {event.did for event in events} - known
             changes += [Await(did, "it was heard of for the first time") for did in sorted(new)]
-        changes += Eye(self._said, self._catalogue, self._end).see(events)
+        changes += self._eye().see(events)
         cursors = {**swept, source.name: batch.cursor or ""}
         report.count(changes, self._catalogue.apply(changes, cursors))
         self._read_anew(report, interest)
         report.caught_up = batch.caught_up and not report.waiting and not report.failed
         return report
+
+    def _eye(self) -> Eye:
+        return Eye(self._said, self._catalogue, self._end, self._patience)
 
     def _report(self, source: Source, batch: Batch, events: int) -> Report:
         failed = {event.did: event.note for event in batch.events if event.kind == "failed"}
@@ -208,7 +220,11 @@ class _Following:
 
     def _source(self, interest: Interest) -> Source:
         if self._said.sources == (PollingSource.NAME,):
-            return PollingSource(self._followed(interest), self._said.collections, self._catalogue)
+            dids = self._followed(interest)
+            said = self._said
+            return PollingSource(
+                dids, said.collections, self._catalogue, self._patience, said.quota
+            )
         kinds = {"firehose": FirehoseSource, "jetstream": JetstreamSource}
         found: list[Source] = []
         for each in self._said.sources:
@@ -255,34 +271,85 @@ class _Following:
                         yield Refuse(row.key, row.rev, cid, why)
 
     def _read_anew(self, report: Report, interest: Interest) -> None:
-        left = self._max_events
-        for did, (number, note) in self._catalogue.awaited().items():
-            if not interest.wants(did):
-                self._catalogue.apply([Done(did, number)])
-                continue
-            if left <= 0 or time.monotonic() > self._end:
-                report.waiting[did] = note
-                continue
-            try:
-                left -= self._read_account(did, number, left, report)
-            except AtdataError as error:
-                _log.warning("%s can't be read: %s", did, error)
-                report.failed[did] = str(error)
-                # To the end of the queue, so that others are read before it is tried again.
-                self._catalogue.apply([Await(did, note)])
+        queue = self._catalogue.awaited()
+        others = [
+            Done(did, number) for did, (number, _) in queue.items() if not interest.wants(did)
+        ]
+        if others:
+            self._catalogue.apply(others)
+        asked = [did for did in queue if interest.wants(did) and self._is_to_be_asked(did, report)]
+        room = Room(self._max_events)
+        bounds = Bounds.share(
+            self._max_events, self._budget_s, len(self._followed(interest)), self._said.quota
+        )
+
+        def read(did: str) -> _Account | AtdataError | None:
+            return self._read_account(did, room, bounds)
+
+        for start in range(0, len(asked), _WAVE):
+            if room.left <= 0 or time.monotonic() > self._end:
+                break
+            wave = asked[start : start + _WAVE]
+            for did, found in ask_each(wave, read).items():
+                number, note = queue[did]
+                self._take_account(did, found, number, note, report)
         report.waiting |= {
             did: note for did, (_, note) in self._catalogue.awaited().items() if interest.wants(did)
         }
 
-    def _read_account(self, did: str, number: int, room: int, report: Report) -> int:
-        found = difference(did, self._said.collections, self._catalogue)
-        events = [Event("account", did, note=found.state.status), *found.events]
-        changes = Eye(self._said, self._catalogue, self._end).see(events[: room + 1], found.state)
-        if len(found.events) <= room:
+    def _is_to_be_asked(self, did: str, report: Report) -> bool:
+        try:
+            self._patience.check(did)
+        except AtdataError as error:
+            report.failed[did] = str(error)
+            return False
+        return True
+
+    def _read_account(
+        self, did: str, room: Room, bounds: Bounds
+    ) -> "_Account | AtdataError | None":
+        if room.left <= 0 or time.monotonic() > self._end:
+            return None
+        try:
+            found = self._patience.ask(
+                did, lambda: difference(did, self._said.collections, self._catalogue, bounds)
+            )
+        except AtdataError as error:
+            return error
+        taken = room.take(max(1, len(found.events)))
+        events = [Event("account", did, note=found.state.status), *found.events[:taken]]
+        return _Account(found, taken, self._eye().see(events, found.state))
+
+    def _take_account(
+        self,
+        did: str,
+        found: "_Account | AtdataError | None",
+        number: int,
+        note: str,
+        report: Report,
+    ) -> None:
+        if found is None:
+            return
+        if isinstance(found, AtdataError):
+            _log.warning("%s can't be read: %s", did, found)
+            report.failed[did] = str(found)
+            # To the end of the queue, so that others are read before it is tried again.
+            self._catalogue.apply([Await(did, note)])
+            return
+        events = len(found.difference.events)
+        changes = found.changes
+        if events <= found.taken and not found.difference.cut:
             changes.append(Done(did, number))
-        report.events += min(len(found.events), room)
-        report.dropped += found.dropped
-        if found.truncated:
-            report.problems.append(f"{did}: its list was not read to its end")
+        report.events += min(events, found.taken)
+        report.dropped += found.difference.dropped
+        report.problems += found.difference.problems()
         report.count(changes, self._catalogue.apply(changes))
-        return max(1, len(found.events))
+
+
+@dataclass
+class _Account:
+    """What came of reading an account anew: how it differs, and what follows from so much of it."""
+
+    difference: Difference
+    taken: int
+    changes: list[Change]

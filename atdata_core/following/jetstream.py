@@ -12,18 +12,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from atdata_core.atproto.identity import forget_identities
-from atdata_core.atproto.uri import check_resolvable_did
-from atdata_core.errors import InvalidUriError, ServiceError
-from atdata_core.following.sources import (
-    Batch,
-    Event,
-    Interest,
-    Source,
-    read_cursor,
-    record_event,
-    write_cursor,
-)
+from atdata_core.errors import ServiceError
+from atdata_core.following.hearing import Hearing
+from atdata_core.following.sources import Batch, Interest, Source, read_cursor, write_cursor
 from atdata_core.following.websocket import FrameTooLargeError, frames, websocket_url
 
 _METHOD = "network.bsky.jetstream.subscribeEvents"
@@ -91,6 +82,7 @@ class JetstreamSource(Source):
         return batch
 
     def _read(self, place: dict[str, Any], end: float, max_events: int, batch: Batch) -> None:
+        hearing = Hearing(self._interest, batch, max_events)
         for frame in frames(self._address(place), end - time.monotonic(), self._idle_s):
             if frame is None:
                 batch.caught_up = True
@@ -108,9 +100,9 @@ class JetstreamSource(Source):
                     where=self._url,
                 )
             else:
-                self._take(body, batch)
+                _take(body, hearing)
                 place |= {"time_us": body["time_us"], "seq": body.get("seq")}
-                if len(batch.events) >= max_events:
+                if hearing.full:
                     return
 
     def _address(self, place: Mapping[str, Any]) -> str:
@@ -136,41 +128,24 @@ class JetstreamSource(Source):
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
 
-    def _take(self, body: Mapping[str, Any], batch: Batch) -> None:
-        did, kind = str(body.get("did")), body.get("kind")
-        if not self._interest.wants(did):
-            return
-        try:
-            check_resolvable_did(did)
-        except InvalidUriError:
-            batch.dropped += 1
-            return
-        if kind == "commit":
-            self._take_commit(did, body.get("commit") or {}, batch)
-        elif not self._interest.wants_status(did):
-            return
-        elif kind == "account":
-            account = body.get("account") or {}
-            active = account.get("active")
-            status = "active" if active else str(account.get("status") or "deactivated")
-            batch.events.append(Event("account", did, note=status))
-        elif kind == "sync":
-            batch.events.append(Event("repo", did, note="its repository was reset"))
-        elif kind == "identity":
-            forget_identities()
 
-    def _take_commit(self, did: str, commit: Mapping[str, Any], batch: Batch) -> None:
-        collection = commit.get("collection")
-        if collection not in self._interest.collections:
-            return
+def _take(body: Mapping[str, Any], hearing: Hearing) -> None:
+    did, kind = str(body.get("did")), body.get("kind")
+    if not hearing.wants(did):
+        return
+    if kind == "commit":
+        commit = body.get("commit") or {}
         gone = commit.get("operation") == "delete"
         cid = None if gone else str(commit.get("cid"))
-        rkey, rev = str(commit.get("rkey")), str(commit.get("rev"))
-        event = record_event(did, str(collection), rkey, rev, cid)
-        if event is None:
-            batch.dropped += 1
-        else:
-            batch.events.append(event)
+        collection, rkey, rev = (str(commit.get(name)) for name in ("collection", "rkey", "rev"))
+        hearing.record(did, collection, rkey, rev, cid)
+    elif kind == "account":
+        account = body.get("account") or {}
+        hearing.account(did, account.get("active"), account.get("status"))
+    elif kind == "sync":
+        hearing.repository(did, "its repository was reset")
+    elif kind == "identity":
+        hearing.identity(did)
 
 
 def _former(frame: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """From what was heard of a record or an account to what it is: by looking at it."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ from atdata_core.errors import (
     NotFoundError,
     VerificationError,
 )
+from atdata_core.following.patience import Patience, ask_each
 from atdata_core.following.sources import Event
 from atdata_core.following.subscription import Subscription
 
@@ -39,12 +41,16 @@ class Eye:
         subscription: What is to be listed.
         catalogue: What is known already; it isn't written to.
         end: When to stop looking, by `time.monotonic`; the rest has to be waited for.
+        patience: Which servers are not to be asked now.
     """
 
-    def __init__(self, subscription: Subscription, catalogue: Catalogue, end: float) -> None:
+    def __init__(
+        self, subscription: Subscription, catalogue: Catalogue, end: float, patience: Patience
+    ) -> None:
         self._said = subscription
         self._catalogue = catalogue
         self._end = end
+        self._patience = patience
         self._known: dict[str, dict[Key, Row]] = {}
         self._live: dict[str, set[Key]] = {}
         self._states: dict[str, RepoState] = {}
@@ -58,7 +64,10 @@ class Eye:
         """
         changes: list[Change] = []
         last: dict[Key, Event] = {}
-        for event in events:
+        heard = list(events)
+        if state is None:
+            ask_each({e.did for e in heard if e.kind == "account"}, self._foresee)
+        for event in heard:
             if event.kind == "record" and event.key is not None:
                 before = last.pop(event.key, event)
                 last[event.key] = max(before, event, key=lambda each: each.rev)
@@ -66,13 +75,25 @@ class Eye:
                 changes.append(Await(event.did, event.note))
             elif event.kind == "account":
                 changes += self._account(event, state)
-        late: set[str] = set()
-        for key, event in last.items():
-            if time.monotonic() > self._end:
-                late.add(key.did)
-            else:
-                changes += self._record(key, event, state)
-        return [*changes, *(Await(did, "no time was left") for did in sorted(late))]
+        return [*changes, *self._records(last, state)]
+
+    def _records(self, events: dict[Key, Event], state: RepoState | None) -> list[Change]:
+        """Looks at records, those of several servers at the same time."""
+        of: dict[str, list[Event]] = {}
+        for key, event in events.items():
+            of.setdefault(key.did, []).append(event)
+            self._rows(key.did)
+
+        def look(did: str) -> list[Change]:
+            changes: list[Change] = []
+            for event in of[did]:
+                if time.monotonic() > self._end:
+                    return [*changes, Await(did, "no time was left")]
+                if event.key is not None:
+                    changes += self._record(event.key, event, state)
+            return changes
+
+        return [change for found in ask_each(of, look).values() for change in found]
 
     def _account(self, event: Event, state: RepoState | None) -> list[Change]:
         did = event.did
@@ -98,6 +119,10 @@ class Eye:
             if state.status != "active":
                 return [SetStatus(key.did, state.status)]
             if event.cid is not None and key not in live and len(live) >= self._said.quota:
+                rows = self._known[key.did].values()
+                there = sum(row.state != "deleted" for row in rows)
+                if known is None and there >= 2 * self._said.quota:
+                    return []  # Not even that it was refused: there is no end to it.
                 note = f"its account has {self._said.quota} records already"
                 return [Refuse(key, state.rev, event.cid, note)]
             behind = event.rev > state.rev
@@ -111,7 +136,9 @@ class Eye:
 
     def _look(self, key: Key, rev: str, live: set[Key]) -> Change:
         try:
-            record = fetch_record(key.uri, rev=rev, level=self._said.least)
+            record = self._patience.ask(
+                key.did, lambda: fetch_record(key.uri, rev=rev, level=self._said.least)
+            )
         except (IntegrityError, InvalidRecordError, InvalidUriError, VerificationError) as error:
             if getattr(error, "code", None) in _PASSING:
                 raise
@@ -128,7 +155,7 @@ class Eye:
     def _absent(self, key: Key, rev: str) -> list[Change]:
         """A record that its server doesn't give: it is gone, or its account is."""
         try:
-            status = repo_state(key.did).status
+            status = self._patience.ask(key.did, lambda: repo_state(key.did)).status
         except AtdataError as error:
             return [Await(key.did, f"its status is not known: {error}"[:500])]
         if status != "active":
@@ -143,9 +170,14 @@ class Eye:
             self._live[did] = {key for key, row in rows.items() if row.state == "live"}
         return self._known[did]
 
+    def _foresee(self, did: str) -> None:
+        with contextlib.suppress(AtdataError):
+            if time.monotonic() <= self._end:
+                self._state(did)
+
     def _state(self, did: str) -> RepoState:
         if did not in self._states:
-            self._states[did] = repo_state(did)
+            self._states[did] = self._patience.ask(did, lambda: repo_state(did))
         return self._states[did]
 
 
