@@ -16,6 +16,7 @@ from atdata_core.cid import dag_cbor_cid
 from atdata_core.errors import ConfigurationError, NotFoundError, RateLimitedError
 from atdata_core.indexes import Insertion
 from atdata_dagster.history import plain_metadata
+from atdata_dagster.lineage import LINEAGE
 from atdata_dagster.metadata import change_metadata, dataset_metadata, schema_metadata
 from atdata_dagster.names import FILES, FROM, AssetName, name_of
 from atdata_dagster.places import PLACE, refuse_elsewhere, written_elsewhere
@@ -109,6 +110,7 @@ class DatasetIOManager(dg.ConfigurableIOManager):
             **change_metadata(plain_metadata(before), insertion, schema, index),
             **seen,
             **dataset_metadata(insertion, schema, self.layer),
+            **{key: said for key, said in context.definition_metadata.items() if key == LINEAGE},
         }
         add_metadata(context, metadata, partition)
         context.log.info(_summary(insertion, self.layer))
