@@ -12,6 +12,7 @@ from atdata_core.shard import DEFAULT_MAX_SAMPLES
 from atdata_dagster.chain import DatasetChain
 from atdata_dagster.checks import DEFAULT_CHECKS, DatasetCheck, build_dataset_checks
 from atdata_dagster.functions import as_dagster_sees_it
+from atdata_dagster.lineage import LINEAGE, Columns, declared_lineage
 from atdata_dagster.names import Layer, check_layer
 from atdata_dagster.promoting import (
     DEFAULT_POOLS,
@@ -53,6 +54,7 @@ def dataset_asset(
     first: Layer = "local",
     promote: Sequence[Layer] = (),
     ins: Mapping[str, str | dg.AssetKey] | None = None,
+    columns: Columns | None = None,
     description: str | None = None,
     license: str | None = None,  # noqa: A002 - the record's own word
     dataset_tags: Sequence[str] = (),
@@ -87,6 +89,9 @@ def dataset_asset(
         promote: The layers that it goes to from there, in order.
         ins: For parameters that are fed by another asset than the dataset of their name: that
             asset's key.
+        columns: Which field comes from which one of a parameter's dataset, for Dagster's lineage of
+            columns: ``{"label": "digits.label", "vector": ["digits.image"]}``. Those of promoted
+            datasets are known.
         description: For people, in Dagster as in the records; by default the docstring.
         license: An SPDX identifier.
         dataset_tags: Words to find the dataset by.
@@ -106,7 +111,7 @@ def dataset_asset(
 
     Raises:
         SchemaError: `sample_type` can't be described.
-        ConfigurationError: A layer is not known.
+        ConfigurationError: A layer is not known, or a field in `columns`.
     """
     check_layer(first, "dataset_asset")
 
@@ -132,6 +137,7 @@ def dataset_asset(
                 first=first,
                 promote=promote,
                 ins=ins or {},
+                columns=columns or {},
                 schema_version=schema_version,
                 translator=translator,
                 pools=pools,
@@ -152,6 +158,7 @@ def _build(
     first: Layer,
     promote: Sequence[Layer],
     ins: Mapping[str, str | dg.AssetKey],
+    columns: Columns,
     schema_version: str | None,
     translator: DatasetTranslator,
     pools: Mapping[Layer, str] | None,
@@ -174,8 +181,12 @@ def _build(
         translator=translator,
         pool=schema_pool(first, pools),
     )
+    spec = spec_of(translator, data)
+    if columns:
+        lineage = declared_lineage(columns, schema, inputs, name)
+        spec = spec.merge_attributes(metadata={LINEAGE: lineage})
     written = asset_of(
-        spec_of(translator, data),
+        spec,
         compute,
         ins=inputs,
         deps=[registered.key],

@@ -16,6 +16,7 @@ from atdata_core.cid import dag_cbor_cid
 from atdata_core.errors import AtdataError, ConfigurationError, NotFoundError, RateLimitedError
 from atdata_core.indexes import Insertion
 from atdata_dagster.history import plain_metadata
+from atdata_dagster.lineage import LINEAGE
 from atdata_dagster.metadata import (
     change_metadata,
     dataset_metadata,
@@ -122,6 +123,7 @@ class DatasetIOManager(dg.ConfigurableIOManager):
             **dataset_metadata(insertion, schema, self.layer, seen),
             **seen,
             **change_metadata(plain_metadata(before), insertion, schema, index),
+            **{key: said for key, said in context.definition_metadata.items() if key == LINEAGE},
         }
         add_metadata(context, in_reading_order(metadata), partition)
         context.log.info(_summary(insertion, self.layer))

@@ -14,6 +14,7 @@ from atdata_dagster.assets import chain_checks, streamed
 from atdata_dagster.chain import DatasetChain
 from atdata_dagster.checks import DatasetCheck
 from atdata_dagster.functions import as_dagster_sees_it
+from atdata_dagster.lineage import LINEAGE, Columns, declared_lineage
 from atdata_dagster.names import Layer, check_layer
 from atdata_dagster.promoting import (
     DEFAULT_POOLS,
@@ -37,6 +38,7 @@ def dataset_multi_asset(
     first: Layer = "local",
     promote: Sequence[Layer] = (),
     ins: Mapping[str, str | dg.AssetKey] | None = None,
+    columns: Mapping[str, Columns] | None = None,
     license: str | None = None,  # noqa: A002 - the record's own word
     checks: bool | Sequence[str | DatasetCheck] = True,
     preview: bool = True,
@@ -59,6 +61,7 @@ def dataset_multi_asset(
         first: The layer where all begin.
         promote: The layers that all go to from there, in order.
         ins: See `dataset_asset`.
+        columns: See `dataset_asset`; by the name of the dataset.
         license: An SPDX identifier.
         checks: See `dataset_asset`.
         preview: See `dataset_asset`.
@@ -69,7 +72,7 @@ def dataset_multi_asset(
 
     Raises:
         SchemaError: A type can't be described.
-        ConfigurationError: A layer is not known.
+        ConfigurationError: A layer is not known, or a dataset or field in `columns`.
     """
     check_layer(first, "dataset_multi_asset")
 
@@ -83,7 +86,9 @@ def dataset_multi_asset(
         }
 
         def build(using: DatasetTranslator) -> list[DatasetChain]:
-            return _build(fn, streams, first, promote, ins or {}, using, pools, options)
+            return _build(
+                fn, streams, first, promote, ins or {}, columns or {}, using, pools, options
+            )
 
         def chain_of(chain: DatasetChain, place: int) -> DatasetChain:
             return dataclasses.replace(
@@ -104,6 +109,7 @@ def _build(
     first: Layer,
     promote: Sequence[Layer],
     ins: Mapping[str, str | dg.AssetKey],
+    columns: Mapping[str, Columns],
     translator: DatasetTranslator,
     pools: Mapping[Layer, str] | None,
     options: Mapping[str, Any],
@@ -137,6 +143,17 @@ def _build(
             yield dg.Output(streamed(value[name], streams[name]), outputs[name])
 
     compute, inputs = as_dagster_sees_it(fn, wrap, ins, translator, first)
+    for name, said in columns.items():
+        if name not in specs:
+            raise ConfigurationError(
+                "columns names no dataset of the function",
+                where=fn.__qualname__,
+                expected=", ".join(specs),
+                got=repr(name),
+            )
+        schema = Schema.of(streams[name].sample_type)
+        lineage = declared_lineage(said, schema, inputs, name)
+        specs[name] = specs[name].merge_attributes(metadata={LINEAGE: lineage})
     written = dg.multi_asset(
         name=fn.__name__,
         outs={

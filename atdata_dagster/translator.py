@@ -7,6 +7,7 @@ from typing import Any, Literal
 import dagster as dg
 
 from atdata_core import Schema
+from atdata_dagster.lineage import LINEAGE, promoted_lineage
 from atdata_dagster.names import FROM, KIND, NAME, Layer, dataset_key, schema_key
 
 KINDS: Mapping[Layer, frozenset[str]] = {
@@ -104,9 +105,12 @@ class DatasetTranslator:
 def spec_of(translator: DatasetTranslator, data: DatasetAsset) -> dg.AssetSpec:
     """The spec of an asset as the translator gives it, and what IO managers have to know of it."""
     spec = translator.get_asset_spec(data)
-    known = {NAME: data.name, KIND: data.kind}
+    known: dict[str, Any] = {NAME: data.name, KIND: data.kind}
     if data.before is not None:
-        known[FROM] = key_of(translator, data.at(data.before)).to_user_string()
+        source = key_of(translator, data.at(data.before))
+        known[FROM] = source.to_user_string()
+        if data.kind == "dataset":
+            known[LINEAGE] = promoted_lineage(data.schema, source)
     return spec.merge_attributes(metadata=known)
 
 

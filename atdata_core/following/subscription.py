@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,15 @@ class Subscription(BaseModel):
                 f"subscription can't be read: {error}", where=str(path)
             ) from error
         return cls._parse(_read(text, path), str(path))
+
+    @classmethod
+    def of(cls, body: Mapping[str, Any]) -> "Subscription":
+        """A subscription from its fields; `ConfigurationError` names one that can't be.
+
+        Args:
+            body: The fields.
+        """
+        return cls._parse(body, "subscription")
 
     @classmethod
     def _parse(cls, body: Any, where: str) -> "Subscription":

@@ -122,6 +122,11 @@ class DatasetComponent(dg.Component, dg.Resolvable, dg.Model):
     promote: Sequence[Layer] = Field(
         default=(), description="The layers that it goes to from there, in order."
     )
+    columns: dict[str, str | Sequence[str]] = Field(
+        default_factory=dict,
+        description="Which field comes from which one of a parameter's dataset.",
+        examples=[{"label": "digits.label"}],
+    )
     description: str | None = Field(
         default=None, description="By default the docstring of the function."
     )
@@ -211,6 +216,7 @@ class DatasetComponent(dg.Component, dg.Resolvable, dg.Model):
             import_path(self.sample_type, module),
             name=self.name,
             first=self.first,
+            columns=self.columns,
             promote=self.promote,
             description=self.description,
             license=self.license,

@@ -1,4 +1,4 @@
-"""`LayersComponent`: where the layers are, in YAML that holds no secret."""
+"""`LayersComponent`: where the layers and the catalogue are, in YAML that holds no secret."""
 
 import re
 from collections.abc import Mapping
@@ -10,7 +10,12 @@ from pydantic import BaseModel, Field
 
 from atdata_core.errors import ConfigurationError
 from atdata_dagster.io_managers import AtmosphereIOManager, LocalIOManager, TeamIOManager
-from atdata_dagster.resources import AtmosphereResource, LocalResource, TeamResource
+from atdata_dagster.resources import (
+    AtmosphereResource,
+    CatalogueResource,
+    LocalResource,
+    TeamResource,
+)
 
 _NAME = re.compile(r"[A-Z_][A-Z0-9_]*", re.ASCII)
 
@@ -30,7 +35,7 @@ def _name(context: ResolutionContext, value: Any) -> str | None:
 Variable = Annotated[str | None, dg.Resolver(_name, model_field_type=str | None)]
 """The name of an environment variable that holds a setting."""
 
-_LITERAL = ("storage", "allow_private", "shared")
+_LITERAL = ("storage", "allow_private", "shared", "name")
 
 
 class _Layer(dg.Resolvable, dg.Model):
@@ -73,6 +78,15 @@ class AtmosphereLayer(_Layer):
     )
     storage: Literal["blobs", "urls"] = "blobs"
     allow_private: bool = False
+
+
+class CataloguePlace(_Layer):
+    """Where it is kept what others publish."""
+
+    place: Variable = Field(
+        default=None, description="The variable that holds redis://… or the path of a file."
+    )
+    name: str = Field(default="main", description="Which one of that Redis.")
 
 
 class LayersScaffoldParams(BaseModel):
@@ -122,12 +136,17 @@ class LayersComponent(dg.Component, dg.Resolvable, dg.Model):
     atmosphere: AtmosphereLayer = Field(
         default_factory=AtmosphereLayer, description="The account and its PDS."
     )
+    catalogue: CataloguePlace = Field(
+        default_factory=CataloguePlace,
+        description="Where it is kept what others publish; by default in the team's Redis.",
+    )
 
     @classmethod
     def get_spec(cls) -> dg.ComponentTypeSpec:
         """What ``dg`` shows of the component."""
         return dg.ComponentTypeSpec(
-            description="Where the layers local, team and atmosphere are; no secret in YAML.",
+            description="Where the layers local, team and atmosphere, and the catalogue of others' "
+            "records, are; no secret in YAML.",
             tags=["atdata", "resources"],
             owners=[],
             metadata={},
@@ -135,13 +154,14 @@ class LayersComponent(dg.Component, dg.Resolvable, dg.Model):
         )
 
     def build_resources(self) -> Mapping[str, Any]:
-        """An IO manager for each layer."""
+        """An IO manager for each layer, and the catalogue."""
         return {
             "local": LocalIOManager(layer=LocalResource(**self.local.settings())),
             "team": TeamIOManager(layer=TeamResource(**self.team.settings())),
             "atmosphere": AtmosphereIOManager(
                 layer=AtmosphereResource(**self.atmosphere.settings())
             ),
+            "catalogue": CatalogueResource(**self.catalogue.settings()),
         }
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:  # noqa: ARG002

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -13,19 +14,37 @@ import dagster as dg
 import pytest
 import yaml
 
-from atdata_core import FileIndex, LocalIndex, S3DataStore, packable
+from atdata_core import (
+    AtmosphereIndex,
+    FileIndex,
+    LocalIndex,
+    PDSBlobStore,
+    S3DataStore,
+    packable,
+)
+from atdata_core.atproto.records import DATASET_TYPES
 from atdata_core.errors import ConfigurationError
-from atdata_dagster.components import CatalogComponent, DatasetComponent, LayersComponent
+from atdata_core.following import Subscription
+from atdata_dagster.components import (
+    CatalogComponent,
+    DatasetComponent,
+    LayersComponent,
+    SubscriptionComponent,
+)
 from atdata_dagster.components.resolving import (
     automation_of,
     import_path,
     parse_size,
     partitions_of,
 )
+from atdata_dagster.names import escape_partition
+from atdata_dagster.partitions import inbox_key, record_partition
+from tests.support.publisher import TYPE, Publisher
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "components"
 LAYERS = ("local", "team", "atmosphere")
+KINDS = (CatalogComponent, DatasetComponent, LayersComponent, SubscriptionComponent)
 SCHEMAS = ["schema/Reading", "team/schema/Reading", "atmosphere/schema/Reading"]
 DG = [sys.executable, "-c", "from dagster_dg_cli.cli import main; main()"]
 
@@ -91,10 +110,7 @@ def test_dg_finds_the_components_and_shows_what_they_are_for():
         for component in found
         if component["key"].startswith("atdata_dagster")
     }
-    assert set(shown) == {
-        f"atdata_dagster.components.{kind.__name__}"
-        for kind in (CatalogComponent, DatasetComponent, LayersComponent)
-    }
+    assert set(shown) == {f"atdata_dagster.components.{kind.__name__}" for kind in KINDS}
     assert all(shown.values())
 
 
@@ -112,7 +128,7 @@ def test_components_load_with_the_base_dependencies_alone():
 
 
 def test_every_component_says_what_it_makes_and_documents_its_attributes():
-    for kind in (CatalogComponent, DatasetComponent, LayersComponent):
+    for kind in KINDS:
         spec = kind.get_spec()
         assert spec.description
         assert spec.produces
@@ -127,6 +143,7 @@ def test_the_example_is_checked_and_listed_without_a_server(project):
     assert {
         *(f"{layer}/readings" for layer in LAYERS),
         *("local/daily", "team/daily", "schema/Reading", "atmosphere/schema/Reading"),
+        *(f"{kind}/{TYPE}" for kind in ("records", "inbox")),
     } == set(assets) - {"team/schema/Reading"}
     assert assets["team/readings"]["owners"] == [{"team": "weather"}]
     automation = {key: asset.get("automation_condition") for key, asset in assets.items()}
@@ -189,6 +206,100 @@ def test_partitions_in_two_dimensions_one_of_them_dynamic(services, project, mon
         [reading] = team.open_dataset("daily/2026-01-03|north")
     assert reading.station == "north"
     assert reading.signal[0] == 20260103
+
+
+@pytest.fixture
+def alice(services):
+    publisher = Publisher(services, f"c{secrets.token_hex(5)}")
+    yield publisher
+    publisher.close()
+
+
+@pytest.mark.parametrize("layer", ["local", "team"])
+def test_a_subscription_observes_a_record_and_makes_a_copy_of_it(
+    project, monkeypatch, instance, fresh, alice, layer, tmp_path, redis_url
+):
+    index = AtmosphereIndex(alice.client, data_store=PDSBlobStore(alice.client))
+    entry = index.write_samples(items(), name=fresh, sample_type=Item, tags=["weather"]).entry
+    index.write_samples(items(), name=f"{fresh}-other", sample_type=Item, tags=["faces"])
+    path = project / "stations" / "defs" / "others" / "defs.yaml"
+    body = yaml.safe_load(path.read_text())
+    body["attributes"] |= {"handles": [alice.account.handle], "layer": layer}
+    path.write_text(yaml.safe_dump(body))
+    monkeypatch.setenv("ATDATA_CATALOGUE", str(tmp_path / "catalogue.db"))
+    monkeypatch.setenv("ATDATA_REDIS_URL", redis_url)
+    defs = load(project, monkeypatch)
+    sensor = defs.get_repository_def().get_sensor_def("atmosphere_records")
+    catalogue = {"catalogue": defs.resources["catalogue"]}
+    with dg.build_sensor_context(instance=instance, resources=catalogue) as context:
+        done = sensor.evaluate_tick(context)
+    partition = record_partition(alice.did, entry.uri.rpartition("/")[2])
+    assert {e.partition: e.tags["dagster/data_version"] for e in done.asset_events} == {
+        partition: entry.record_cid
+    }
+    result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+        instance=instance, partition_key=partition, asset_selection=[inbox_key(TYPE)]
+    )
+    [made] = result.get_asset_materialization_events()
+    facts = made.step_materialization_data.materialization
+    assert facts.tags["dagster/data_version"] == entry.cid
+    copies = FileIndex() if layer == "local" else LocalIndex(data_store=S3DataStore())
+    with copies:
+        name = f"inbox/{TYPE}/{escape_partition(partition)}"
+        assert [item.value for item in copies.open_dataset(name, Item)] == [0, 1, 2, 3]
+
+
+def test_what_a_subscription_says_is_what_is_followed():
+    said = {
+        "handles": ["alice.example.org"],
+        "blocked": ["did:plc:aaaaaaaaaaaaaaaaaaaaaaaa"],
+        "collections": [TYPE],
+        "tags": ["weather"],
+        "max_bytes": "2MB",
+        "level": "bytes",
+        "quota": 7,
+        "source": "jetstream:wss://stream.example.org/subscribe",
+        "sweep_hours": 2.0,
+    }
+    found = SubscriptionComponent.from_attributes_dict(attributes=said).build_subscription()
+    assert found == Subscription(**{**said, "max_bytes": 2_000_000})
+    fields = SubscriptionComponent.get_model_cls().model_json_schema()["properties"]
+    assert set(Subscription.model_fields) < set(fields)
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        ({}, "follows nobody"),
+        ({"handles": ["not a handle"]}, "subscription is wrong at handles"),
+        ({"dids": ["did:x"]}, "subscription is wrong at dids"),
+        (
+            {"relay": "https://bsky.network", "source": "telepathy"},
+            "subscription is wrong at source",
+        ),
+        ({"handles": ["alice.example.org"], "max_bytes": "much"}, "no size"),
+    ],
+)
+def test_a_subscription_that_can_t_be_is_refused(said, words):
+    component = SubscriptionComponent.from_attributes_dict(attributes=said)
+    with pytest.raises(ConfigurationError, match=words):
+        component.build_subscription()
+
+
+def test_a_subscription_s_sensors_run_if_it_says_so_and_its_copies_are_what_a_subclass_says():
+    class Ours(SubscriptionComponent):
+        def get_asset_spec(self, spec):
+            return spec.replace_attributes(owners=["team:ours"])
+
+    said = {"handles": ["alice.example.org"], "running": True, "fresh_within_hours": 6}
+    defs = Ours.from_attributes_dict(attributes=said).build_defs(None)
+    assert [sensor.default_status for sensor in defs.sensors] == [
+        dg.DefaultSensorStatus.RUNNING
+    ] * 2
+    specs = {spec.key: spec for spec in with_layers(defs).resolve_all_asset_specs()}
+    for collection in DATASET_TYPES:
+        assert list(specs[inbox_key(collection)].owners) == ["team:ours"]
+    assert len(defs.asset_checks) == len(DATASET_TYPES)
 
 
 def catalog(layer, **attributes):
@@ -275,6 +386,16 @@ def test_a_scaffolded_project_loads_and_runs(services, tmp_path, monkeypatch, in
         cwd=project,
     )
     run_dg("scaffold", "defs", f"{prefix}.CatalogComponent", "cat", "--layer", "local", cwd=project)
+    run_dg(
+        *("scaffold", "defs", f"{prefix}.SubscriptionComponent", "others"),
+        *("--handles", "alice.example.org, bob.example.org", "--layer", "team"),
+        cwd=project,
+    )
+    written = yaml.safe_load((project / "mine" / "defs" / "others" / "defs.yaml").read_text())
+    assert written["attributes"] == {
+        "handles": ["alice.example.org", "bob.example.org"],
+        "layer": "team",
+    }
     written = yaml.safe_load((project / "mine" / "defs" / "numbers" / "defs.yaml").read_text())
     assert written["attributes"] == {
         "name": "numbers",
@@ -283,12 +404,15 @@ def test_a_scaffolded_project_loads_and_runs(services, tmp_path, monkeypatch, in
         "promote": ["team"],
     }
     assert "validated successfully" in run_dg("check", "yaml", cwd=project)
-    assert {"local/numbers", "team/numbers", "schema/Sample"} <= set(listed(project))
+    assert {"local/numbers", "team/numbers", "schema/Sample", f"inbox/{TYPE}"} <= set(
+        listed(project)
+    )
     monkeypatch.syspath_prepend(project)
     monkeypatch.chdir(project)
     defs = dg.load_from_defs_folder(path_within_project=project / "mine")
     job = defs.resolve_implicit_global_asset_job_def()
-    assert job.execute_in_process(instance=instance).success
+    numbers = [dg.AssetKey(["local", "numbers"]), dg.AssetKey(["schema", "Sample"])]
+    assert job.execute_in_process(instance=instance, asset_selection=numbers).success
     assert FileIndex().get_dataset("numbers").rows == 10
 
 

@@ -14,7 +14,7 @@ from tests.support.publisher import TYPE, Publisher
 
 PAGE = (Path(__file__).parents[2] / "docs" / "following.md").read_text("utf-8")
 FIND, FOLLOW, DRIVE, OWN = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
-[SUBSCRIPTION] = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
+SUBSCRIPTION, COMPONENT = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
 @pytest.fixture
@@ -69,3 +69,13 @@ def test_the_page_names_each_field_of_a_subscription():
     assert named == set(Subscription.model_fields)
     assert Subscription(**yaml.safe_load(SUBSCRIPTION)).model_dump_json()
     assert json.loads(Subscription().model_dump_json())["quota"] == 1000
+
+
+def test_the_yaml_of_the_page_fits_its_component():
+    from atdata_dagster.components import SubscriptionComponent
+
+    body = yaml.safe_load(COMPONENT)
+    assert body["type"].rpartition(".")[2] == SubscriptionComponent.__name__
+    component = SubscriptionComponent.from_attributes_dict(attributes=body["attributes"])
+    said = Subscription(**yaml.safe_load(SUBSCRIPTION))
+    assert component.build_subscription() == said
