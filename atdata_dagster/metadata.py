@@ -68,9 +68,9 @@ def _summary(entry: DatasetEntry) -> str:
 
 
 _FIRST = (
-    *("atdata/thumbnails", "atdata/summary", "atdata/changes", "atdata/fields", "atdata/labels"),
+    *("atdata/thumbnails", "atdata/summary", "atdata/changes", "atdata/fields"),
     *("atdata/license", "atdata/verification", "atdata/record", "atdata/record_link"),
-    *("dagster/uri", "atdata/cid"),
+    *("dagster/uri", "atdata/cid", "atdata/labels"),
 )
 
 
