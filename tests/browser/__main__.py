@@ -26,7 +26,7 @@ def take(folder, ui):
         page.set_viewport_size({"width": WIDTH, "height": 1480})
         page.goto(f"{ui.url}/assets/atmosphere/digits")
         page.locator("img[src^='data:image/png']").first.wait_for()
-        _save(page, folder / "dataset.png", left=240, top=0, width=1360, height=1480)
+        _save(page, folder / "dataset.png", left=240, top=0, width=1360, height=1410)
 
 
 def _save(page, path, left, top, width, height):
