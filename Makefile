@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev test check bench fuzz clean
+.PHONY: help setup run dev test pictures check bench fuzz clean
 
 help: ## Lists these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -31,7 +31,11 @@ dev: setup ## Opens the Dagster UI on the same datasets and services; Ctrl-C sto
 	@$(BIN)/python -m definitions dev
 
 test: $(VENV)/.dev ## Runs all tests, on real servers that they start and stop
+	@$(BIN)/python -m tests.browser.chromium
 	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+
+pictures: $(VENV)/.dev ## Takes the pictures of docs/pictures anew, from a running Dagster UI
+	@$(BIN)/python -m tests.browser docs/pictures
 
 check: $(VENV)/.dev ## Format, lint, direction of imports, types, and whether the definitions load
 	$(BIN)/ruff format --check .

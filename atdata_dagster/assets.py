@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from atdata_core import Dataset, Schema
+from atdata_core import Dataset, Schema, StrongRef
 from atdata_core.shard import DEFAULT_MAX_SAMPLES
 from atdata_dagster.chain import DatasetChain
 from atdata_dagster.checks import DEFAULT_CHECKS, DatasetCheck, build_dataset_checks
@@ -77,6 +77,9 @@ def dataset_asset(
         def embeddings(digits: Dataset[Digit]) -> Iterator[Embedding]:
             for digit in digits:
                 yield Embedding(vector=embed(digit.image), label=digit.label)
+
+    What the function makes of datasets that are published, or in the inbox, says in its own record
+    from which records it was derived.
 
     In a run of several partitions the function returns a dict with a stream for each key of
     ``context.partition_keys``, and a dataset that it takes comes as such a dict.
@@ -167,10 +170,11 @@ def _build(
     sample_type = stream.sample_type
     schema = Schema.of(sample_type)
 
-    def wrap(value: Any) -> dg.Output[Any]:
+    def wrap(value: Any, sources: tuple[StrongRef, ...]) -> dg.Output[Any]:
+        derived = dataclasses.replace(stream, derived_from=sources)
         if isinstance(value, Mapping):
-            return dg.Output({key: streamed(part, stream) for key, part in value.items()})
-        return dg.Output(streamed(value, stream))
+            return dg.Output({key: streamed(part, derived) for key, part in value.items()})
+        return dg.Output(streamed(value, derived))
 
     compute, inputs = as_dagster_sees_it(fn, wrap, ins, translator, first)
     data = DatasetAsset(name, first, schema, options=spec_options(options))
@@ -214,7 +218,7 @@ def streamed(value: Any, stream: SampleStream) -> Any:
         stream: What is said of the dataset.
     """
     if isinstance(value, SampleStream):
-        return value
+        return dataclasses.replace(value, derived_from=value.derived_from or stream.derived_from)
     if isinstance(value, Dataset):
         if not value.is_transformed:
             return value

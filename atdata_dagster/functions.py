@@ -7,16 +7,16 @@ from typing import Any
 
 import dagster as dg
 
-from atdata_core import Dataset, DatasetEntry, Schema
+from atdata_core import Dataset, DatasetEntry, Schema, StrongRef
 from atdata_core.errors import ConfigurationError
 from atdata_dagster.names import KIND, NAME, Layer, dataset_key
-from atdata_dagster.streams import EntryType, dataset_type
+from atdata_dagster.streams import EntryType, dataset_type, sources_of
 from atdata_dagster.translator import DatasetAsset, DatasetTranslator, key_of
 
 
 def as_dagster_sees_it(
     fn: Callable[..., Any],
-    wrap: Callable[[Any], Any],
+    wrap: Callable[[Any, tuple[StrongRef, ...]], Any],
     ins: Mapping[str, str | dg.AssetKey],
     translator: DatasetTranslator,
     layer: Layer = "local",
@@ -28,7 +28,8 @@ def as_dagster_sees_it(
 
     Args:
         fn: The function.
-        wrap: From what it returns to the step's output.
+        wrap: From what it returns, and the records behind what it was given, to the step's
+            output.
         ins: See `atdata_dagster.assets.dataset_asset`.
         translator: Which keys the datasets have that its parameters are named after.
         layer: Where those are.
@@ -67,7 +68,7 @@ def as_dagster_sees_it(
         parameters.append(parameter.replace(annotation=hint))
 
     def compute(*args: Any, **kwargs: Any) -> Any:
-        return wrap(fn(*args, **kwargs))
+        return wrap(fn(*args, **kwargs), sources_of([*args, *kwargs.values()]))
 
     compute.__name__ = fn.__name__
     compute.__doc__ = fn.__doc__

@@ -45,6 +45,7 @@ def build_inbox_definitions(
     fresh_within: timedelta | None = None,
     resources: Mapping[str, Any] | None = None,
     asset_options: Mapping[str, Any] | None = None,
+    minimum_interval_seconds: int = 30,
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
     **sensor_options: Any,
 ) -> dg.Definitions:
@@ -64,6 +65,7 @@ def build_inbox_definitions(
         fresh_within: With a time, a check tells whether anything was observed within it.
         resources: In place of, or beside, ``catalogue`` and the layers' IO managers.
         asset_options: Passed on to ``dg.asset`` for ``inbox/<collection>``.
+        minimum_interval_seconds: The least time between two ticks of either sensor.
         default_status: Whether the two sensors run before somebody starts them.
         **sensor_options: Passed on to `build_atmosphere_sensor`.
     """
@@ -72,6 +74,7 @@ def build_inbox_definitions(
         "inbox_automation",
         target=dg.AssetSelection.assets(*(each.key for each in inbox)),
         default_status=default_status,
+        minimum_interval_seconds=minimum_interval_seconds,
         # A run for each partition: a backfill of several fails as a whole, and ends the runs of
         # the others, when one of its partitions is removed meanwhile.
         emit_backfills=False,
@@ -82,7 +85,11 @@ def build_inbox_definitions(
         else build_inbound_freshness_checks(fresh_within, collections=collections)
     )
     atmosphere = build_atmosphere_sensor(
-        subscription, collections=collections, default_status=default_status, **sensor_options
+        subscription,
+        collections=collections,
+        minimum_interval_seconds=minimum_interval_seconds,
+        default_status=default_status,
+        **sensor_options,
     )
     return dg.Definitions(
         assets=[*(records_asset(each) for each in collections), *inbox],

@@ -260,6 +260,7 @@ def _store(
             tags=obj.tags,
             license=obj.license,
             metadata=obj.metadata,
+            derived_from=obj.derived_from,
             max_samples=obj.max_samples,
             max_bytes=obj.max_bytes,
             progress=ProgressLog(context, None),

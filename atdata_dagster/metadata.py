@@ -50,6 +50,8 @@ def dataset_metadata(
         "atdata/bytes": entry.size,
         **layer.facts(),
     }
+    if entry.derived_from:
+        found["atdata/derived_from"] = "\n".join(link.uri for link in entry.derived_from)
     if entry.uri is not None:
         found["atdata/record"] = dg.MetadataValue.url(entry.uri)
     link = layer.link_to(entry)
@@ -69,9 +71,9 @@ def _summary(entry: DatasetEntry) -> str:
 
 
 _FIRST = (
-    *("atdata/thumbnails", "atdata/summary", "atdata/changes", "atdata/fields", "atdata/labels"),
+    *("atdata/thumbnails", "atdata/summary", "atdata/changes", "atdata/fields"),
     *("atdata/license", "atdata/verification", "atdata/record", "atdata/record_link"),
-    *("dagster/uri", "atdata/cid"),
+    *("atdata/derived_from", "dagster/uri", "atdata/cid", "atdata/labels"),
 )
 
 

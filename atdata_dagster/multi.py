@@ -8,7 +8,7 @@ from typing import Any
 
 import dagster as dg
 
-from atdata_core import Schema
+from atdata_core import Schema, StrongRef
 from atdata_core.errors import ConfigurationError
 from atdata_dagster.assets import chain_checks, streamed
 from atdata_dagster.chain import DatasetChain
@@ -129,7 +129,7 @@ def _build(
         )
     outputs = {name: re.sub(r"\W", "_", name) for name in streams}
 
-    def wrap(value: Any) -> Iterator[dg.Output[Any]]:
+    def wrap(value: Any, sources: tuple[StrongRef, ...]) -> Iterator[dg.Output[Any]]:
         context = dg.AssetExecutionContext.get().op_execution_context
         wanted = [name for name, out in outputs.items() if out in context.selected_output_names]
         if not isinstance(value, Mapping) or not set(wanted) <= set(value):
@@ -140,7 +140,8 @@ def _build(
                 got=", ".join(map(str, value)) if isinstance(value, Mapping) else repr(type(value)),
             )
         for name in wanted:
-            yield dg.Output(streamed(value[name], streams[name]), outputs[name])
+            derived = dataclasses.replace(streams[name], derived_from=sources)
+            yield dg.Output(streamed(value[name], derived), outputs[name])
 
     compute, inputs = as_dagster_sees_it(fn, wrap, ins, translator, first)
     for name, said in columns.items():

@@ -37,6 +37,7 @@ _MAX_PICTURED_FIELDS = 2
 _IMAGES = 8
 _CURVES = 3
 _ELEMENTS = 16
+_BARS = 12
 _BLOCKS = "▁▂▃▄▅▆▇█"
 _NONE = object()
 
@@ -233,7 +234,8 @@ def _seen(value: Any) -> _Seen | None:
 def _seen_array(value: np.ndarray[Any, Any]) -> _Seen:
     shape = _shape(value.dtype, value.shape)
     flat = value.reshape(-1) if value.flags.c_contiguous else value.flat
-    some = np.asarray(flat[:: max(1, value.size // _ELEMENTS)])[:_ELEMENTS]
+    # An odd step goes through all columns of an image, whose width is mostly even.
+    some = np.asarray(flat[:: (value.size // _ELEMENTS) | 1])[:_ELEMENTS]
     if value.dtype.kind not in "uifb":
         return _Seen(value.dtype.name, shape)
     numbers = tuple(some.astype(np.float64).tolist())
@@ -272,12 +274,14 @@ def _field_record(field: Field, column: list[_Seen], looks: int) -> dg.TableReco
 
 
 def _histogram(numbers: np.ndarray[Any, Any]) -> str:
-    """Twelve bars of a height each, from the least value to the largest."""
-    if numbers.size < 2 or not math.isfinite(numbers.max() - numbers.min()):
+    """Twelve bars from the least value to the largest; of fewer whole numbers, a bar for each."""
+    if numbers.size < 2:
         return ""
-    if numbers.max() == numbers.min():
+    span = numbers.max() - numbers.min()
+    if not math.isfinite(span) or span == 0:
         return ""
-    counts = np.histogram(numbers, bins=12)[0]
+    are_whole = span < _BARS and bool(np.all(numbers == np.round(numbers)))
+    counts = np.histogram(numbers, bins=int(span) + 1 if are_whole else _BARS)[0]
     levels = np.ceil(counts / counts.max() * (len(_BLOCKS) - 1)).astype(int)
     return "".join(_BLOCKS[level] for level in levels)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import dagster as dg
 
-from atdata_core import Dataset, DatasetEntry, Schema
+from atdata_core import Dataset, DatasetEntry, Schema, StrongRef
 from atdata_core.shard import DEFAULT_MAX_SAMPLES
 from atdata_core.sources import expand
 
@@ -31,6 +31,7 @@ class SampleStream:
         max_samples: The most samples in a shard.
         max_bytes: The most bytes in a shard; by default 25 MB, or what the layer takes.
         preview: Whether a few samples are looked at on their way, for Dagster's page.
+        derived_from: The records that the samples were made from.
     """
 
     sample_type: type
@@ -42,6 +43,31 @@ class SampleStream:
     max_samples: int = DEFAULT_MAX_SAMPLES
     max_bytes: int | None = None
     preview: bool = True
+    derived_from: tuple[StrongRef, ...] = ()
+
+
+MAX_SOURCES = 100
+"""The most records that a record can say it was derived from."""
+
+
+def sources_of(values: Iterable[object]) -> tuple[StrongRef, ...]:
+    """The records that stand behind datasets: their own, else those that they were derived from.
+
+    Args:
+        values: What a step is given: datasets, entries, dicts of them; all else says nothing.
+
+    Returns:
+        Links without repetition, the first `MAX_SOURCES` of them.
+    """
+    found: dict[StrongRef, None] = {}
+    for value in values:
+        parts = value.values() if isinstance(value, Mapping) else [value]
+        for part in parts:
+            entry = part.entry if isinstance(part, Dataset) else part
+            if isinstance(entry, DatasetEntry):
+                own = entry.strong_ref
+                found.update(dict.fromkeys(entry.derived_from if own is None else (own,)))
+    return tuple(found)[:MAX_SOURCES]
 
 
 def is_dataset(value: object) -> bool:

@@ -1,9 +1,9 @@
-"""The command line: `python -m atdata_dagster.devnet up|down|status|env [--dir DIR]`."""
+"""The command line: `python -m atdata_dagster.devnet up|down|status|env|account [--dir DIR]`."""
 
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from atdata_dagster.devnet import Devnet, DevnetError, NotRunningError, Status
 
@@ -25,7 +25,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         started = (
             {"pds": options.pds, "restart": options.restart} if options.command == "up" else {}
         )
-        return commands[options.command](Devnet(options.dir, **started))
+        net = Devnet(options.dir, **started)
+        if options.command == "account":
+            return _account(net, options.name)
+        return commands[options.command](net)
     except NotRunningError as error:
         _complain(error)
         return _NOT_RUNNING
@@ -62,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
         command = commands.add_parser(name, parents=[common], help=text, description=text)
         if name == "up":
             _add_options(command)
+    text = "make another account, and print its `export` lines for a shell"
+    account = commands.add_parser("account", parents=[common], help=text, description=text)
+    account.add_argument("name", metavar="NAME", help="the first part of its handle, NAME.test")
     return parser
 
 
@@ -102,11 +108,21 @@ def _status(net: Devnet) -> int:
 
 
 def _env(net: Devnet) -> int:
-    for name, value in net.env.items():
+    _export(net.env)
+    return 0
+
+
+def _account(net: Devnet, name: str) -> int:
+    made = net.create_account(name)
+    _export({"ATDATA_HANDLE": made.handle, "ATDATA_APP_PASSWORD": made.app_password})
+    return 0
+
+
+def _export(settings: Mapping[str, str]) -> None:
+    for name, value in settings.items():
         # Quoted always, so that no value looks different from the others.
         quoted = value.replace("'", "'\"'\"'")
         _say(f"export {name}='{quoted}'")
-    return 0
 
 
 def _table(status: Status) -> None:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import sys
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 MISSING = (
@@ -39,3 +40,11 @@ def opened(width=1400, height=1000):
             yield browser.new_page(viewport={"width": width, "height": height})
         finally:
             browser.close()
+
+
+if __name__ == "__main__":
+    # Before the tests begin, so that nobody waits for minutes to be told.
+    try:
+        find_chromium()
+    except FileNotFoundError as missing:
+        sys.exit(f"error: {missing}")

@@ -17,6 +17,8 @@ from tests.browser.location import TYPE
 from tests.browser.stage import stage
 
 TIMEOUT = 30_000
+# Read here: tests see no settings.
+PICTURES = os.environ.get("ATDATA_SCREENSHOTS")
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +43,9 @@ def page(ui):
 def picture(request, page, tmp_path):
     """Takes a picture of what the test came to, be it good or bad."""
     yield
-    folder = Path(os.environ.get("ATDATA_SCREENSHOTS") or tmp_path)
+    folder = Path(PICTURES or tmp_path)
     folder.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=folder / f"{request.node.name}.png")
+    page.screenshot(path=folder / f"{request.node.originalname.removeprefix('test_')}.png")
 
 
 def sees(page, *texts):
@@ -116,7 +118,7 @@ def test_a_failed_run_says_what_was_wrong_and_what_to_do(ui, page, picture):
 
 def test_a_tick_says_what_was_found(ui, page, picture):
     page.goto(f"{ui.url}/locations/atdata/sensors/atmosphere_records")
-    page.get_by_text("0 runs requested").filter(visible=True).last.click()
+    page.get_by_role("button", name="0 runs requested").last.click()
     sees(page, "1 records new or changed, 0 gone, 0 refused; caught up; 1 records observed")
 
 

@@ -16,9 +16,19 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from atdata_core import FileIndex, Shape, packable
+from atdata_core import FileIndex, Schema, Shape, packable
 from atdata_dagster import build_definitions, dataset_asset
-from atdata_dagster.png import MAX_PNG_BYTES, contact_sheet, encode_png, sparkline, thumbnail
+from atdata_dagster.metadata import column_schema
+from atdata_dagster.png import (
+    MAX_INLINE_BYTES,
+    MAX_PNG_BYTES,
+    contact_sheet,
+    encode_png,
+    inline_curves,
+    inline_sheet,
+    sparkline,
+    thumbnail,
+)
 from atdata_dagster.preview import Preview
 from atdata_dagster.text import markdown, plain
 
@@ -64,10 +74,14 @@ def decode_png(data):
         chunks[kind] = body
         place += 12 + size
     width, height, depth, color, *rest = struct.unpack(">IIBBBBB", chunks[b"IHDR"])
-    assert (depth, rest) == (8, [0, 0, 0])
+    assert rest == [0, 0, 0]
     channels = {0: 1, 2: 3, 6: 4}[color]
     lines = np.frombuffer(zlib.decompress(chunks[b"IDAT"]), np.uint8).reshape(height, -1)
     assert not lines[:, 0].any()
+    if depth < 8:
+        bits = np.unpackbits(lines[:, 1:], axis=1)[:, : width * depth]
+        levels = bits.reshape(height, width, depth) @ (1 << np.arange(depth)[::-1])
+        return (levels * (255 // (2**depth - 1))).astype(np.uint8)
     return lines[:, 1:].reshape((height, width, channels)[: 2 if channels == 1 else 3])
 
 
@@ -125,6 +139,27 @@ def test_odd_numbers_are_drawn_too(values):
     assert decode_png(sparkline(values.reshape(-1))).shape == (32, 160)
 
 
+@pytest.mark.parametrize("shape", [(2000, 1500, 3), (8, 8), (64, 64, 4), (9, 5), (64, 64, 1)])
+def test_some_picture_is_small_enough_to_be_shown_at_once(shape, rng):
+    images = [thumbnail(rng.integers(0, 256, shape, np.uint8)) for _ in range(8)]
+    data = inline_sheet(images)
+    assert len(data) <= MAX_INLINE_BYTES
+    assert decode_png(data).std() > 30
+
+
+def test_small_pictures_are_all_shown_at_once_in_16_greys():
+    images = [np.eye(8, dtype=np.uint8) * 255 for _ in range(8)]
+    shown = decode_png(inline_sheet(images))
+    assert shown.shape == (64, 8 * 66 - 2)
+    np.testing.assert_array_equal(shown[:, :64], images[0].repeat(8, 0).repeat(8, 1))
+
+
+def test_curves_are_shown_at_once_one_above_the_other(rng):
+    smooth = [np.sin(np.arange(200) / (n + 40)) for n in range(3)]
+    assert decode_png(inline_curves(smooth)).shape == (3 * 32, 160)
+    assert decode_png(inline_curves([rng.normal(size=500) for _ in range(3)])).shape[1] == 160
+
+
 def test_dark_bytes_are_stretched_and_bright_ones_shown_as_they_are():
     dark = np.arange(16, dtype=np.uint8).repeat(16).reshape(16, 16)
     assert decode_png(contact_sheet([dark])).max() == 255
@@ -151,7 +186,8 @@ def test_pictures_numbers_and_counts_are_shown():
     assert rows["image"]["seen"] == "uint8(32 x 40 x 3)"
     assert rows["caption"]["example"] == "picture 0"
     assert (rows["label"]["min"], rows["label"]["mean"], rows["label"]["max"]) == ("0", "1", "2")
-    assert len(rows["label"]["histogram"]) == 12
+    assert rows["label"]["histogram"] == "███"
+    assert len(rows["score"]["histogram"]) == 12
     assert rows["score"]["missing"] == 3
     counts = {(row["field"], row["label"]): row["count"] for row in table(found["atdata/labels"])}
     assert counts["label", "0"] == 4
@@ -159,6 +195,22 @@ def test_pictures_numbers_and_counts_are_shown():
     assert not any(field == "caption" for field, _ in counts)
     assert found["atdata/mean/label"] == 1.0
     assert "atdata/mean/image" not in found
+
+
+def test_columns_are_described_by_the_values_in_them():
+    found = seen(picture(n, caption="*a* | b") for n in range(12))
+    columns = {c.name: c for c in column_schema(Schema.of(Picture), found["atdata/fields"]).columns}
+    assert columns["image"].tags == {"dtype": "uint8", "shape": "any x any x 3"}
+    assert columns["label"].description == "0 to 2, mean 1 ███"
+    assert columns["caption"].description == rf"e.g. {markdown('*a* | b')}"
+    assert columns["kind"].description == "e.g. BAD"
+    assert column_schema(Schema.of(Picture)).columns[0].description is None
+
+
+def test_dagster_shows_the_thumbnails_at_once():
+    found = seen(picture(n) for n in range(12))
+    assert len(found["atdata/thumbnails"].value) < 1000
+    assert len(pictures_in(found["atdata/thumbnails"].value)) == 1
 
 
 def test_a_long_stream_is_looked_at_here_and_there():
@@ -253,6 +305,10 @@ def test_promoted_layers_show_what_was_seen_when_the_samples_were_written(
     for layer in ("team", "atmosphere"):
         assert found[layer].metadata["atdata/preview"] == local["atdata/preview"]
         assert found[layer].metadata["atdata/fields"] == local["atdata/fields"]
+        assert found[layer].metadata["atdata/thumbnails"] == local["atdata/thumbnails"]
+        columns = found[layer].metadata["dagster/column_schema"].value.columns
+        assert columns[3].description == "0 to 2, mean 1 ███"
+        assert list(found[layer].metadata)[:2] == ["atdata/thumbnails", "atdata/summary"]
         assert found[layer].metadata["atdata/mean/label"].value == 1.0
     record = found["atmosphere"].metadata["atdata/record"]
     assert isinstance(record, dg.UrlMetadataValue)
