@@ -9,7 +9,6 @@ writes it; whatever else a tar can hold is refused.
 import contextlib
 import hashlib
 import io
-import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -26,7 +25,7 @@ from atdata_core.members import Members
 from atdata_core.packing import Part, packer_of
 from atdata_core.sample import pack
 from atdata_core.tar import END, member_bytes
-from atdata_core.writer import Pieces, ShardWriter
+from atdata_core.writer import Pieces, ShardWriter, key_of
 
 T = TypeVar("T")
 
@@ -74,16 +73,11 @@ def write_shard(
     Raises:
         SampleError: A value doesn't fit its field.
     """
-    with contextlib.closing(ShardWriter(file)) as writer:
+    with contextlib.closing(ShardWriter(file, first)) as writer:
         for number, sample in enumerate(samples, first):
-            key = _key(number)
-            writer.add(key, [pack(sample, f"{where}, sample {key}")])
+            writer.add([pack(sample, f"{where}, sample {key_of(number)}")])
         cid, size = writer.finish()
         return Shard("", cid, size, writer.rows)
-
-
-def _key(number: int) -> str:
-    return f"{number:09d}"
 
 
 def write_shards(
@@ -114,68 +108,71 @@ def write_shards(
             names shard, key, and field.
         TooLargeError: One sample alone is larger than `max_bytes`.
     """
-    iterator = iter(samples)
-    numbers = itertools.count()
     pieces = Pieces()
-    parts: list[Part] = []
-    put: Callable[[Any, Callable[[Part], object]], None] | None = None
-    key = ""
-    index = 0
+    index = written = rows = 0
 
-    def take(rows: int) -> bool:
-        """Whether there is a next sample, after so many of this shard; key and parts are its."""
-        nonlocal sample_type, put, key
-        sample: Any = next(iterator, _NONE)
-        if sample is _NONE:
-            return False
-        if put is None:
-            sample_type = sample_type or type(sample)
-            put = packer_of(sample_type).put
-        key = f"{next(numbers):09d}"
-        parts.clear()
-        try:
-            if type(sample) is sample_type:
-                put(sample, parts.append)
-                return True
-        except SampleError:
-            pass  # what is wrong is said below
-        label = f"{where}, shard {index + (rows >= max_samples)}, sample {key}"
-        if type(sample) is not sample_type:
-            raise SampleError(
-                "sample has another type than the dataset",
-                where=label,
-                expected=str(getattr(sample_type, "__name__", sample_type)),
-                got=type(sample).__name__,
-            )
-        parts[:] = [pack(sample, label)]
-        return True
+    def label(number: int) -> str:
+        return f"{where}, shard {index + (rows >= max_samples)}, sample {key_of(number)}"
 
-    there = take(0)
+    stream = _packed(samples, sample_type, label)
+    parts = next(stream, None)
     exhausted = False
     while not exhausted:
         path = directory / f"{index:06d}.tar"
         with (
             path.open("wb", buffering=0) as file,
-            contextlib.closing(ShardWriter(file, pieces)) as writer,
+            contextlib.closing(ShardWriter(file, written, pieces)) as writer,
         ):
-            while there:
-                writer.add(key, parts)
+            rows = 0
+            while parts is not None and rows < max_samples:
+                writer.add(parts)
                 if writer.size > max_bytes - len(END):
                     body = writer.take_back()
-                    if not writer.rows:
-                        _check_fits(body, max_bytes, f"{where}, shard {index}, sample {key}")
-                    parts[:] = [body]
+                    if not rows:
+                        _check_fits(body, max_bytes, label(written))
+                    parts = [body]
                     break
-                there = take(writer.rows)
-                if writer.rows >= max_samples:
-                    break
-            exhausted = not there
+                rows += 1
+                parts = next(stream, None)
+            exhausted = parts is None
             cid, size = writer.finish()
-        yield Shard(str(path), cid, size, writer.rows)
+        yield Shard(str(path), cid, size, rows)
+        written += rows
         index += 1
 
 
-_NONE = object()
+def _packed(
+    samples: Iterable[T], sample_type: type[T] | None, label: Callable[[int], str]
+) -> Iterator[list[Part]]:
+    """The parts of one sample after another: always the same list.
+
+    Args:
+        samples: The samples.
+        sample_type: Their type; None: that of the first one.
+        label: What errors call the sample of a number.
+
+    Raises:
+        SampleError: A sample is of another type, or a value doesn't fit its field.
+    """
+    parts: list[Part] = []
+    put: Callable[[Any, Callable[[Part], object]], None] | None = None
+    for number, sample in enumerate(samples):
+        if put is None:
+            sample_type = sample_type or type(sample)
+            put = packer_of(sample_type).put
+        if type(sample) is not sample_type:
+            raise SampleError(
+                "sample has another type than the dataset",
+                where=label(number),
+                expected=str(getattr(sample_type, "__name__", sample_type)),
+                got=type(sample).__name__,
+            )
+        try:
+            put(sample, parts.append)
+        except SampleError:
+            parts[:] = [pack(sample, label(number))]  # says what is wrong
+        yield parts
+        parts.clear()
 
 
 def _check_fits(body: bytes, max_bytes: int, where: str) -> None:

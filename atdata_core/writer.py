@@ -14,15 +14,14 @@ import numpy as np
 
 from atdata_core.cid import digest_to_cid
 from atdata_core.hashing import BackgroundHash
-from atdata_core.headers import padded_all
+from atdata_core.headers import Places, padded_all
 from atdata_core.members import EXTENSION
 from atdata_core.packing import Part
-from atdata_core.tar import BLOCK, END, make_header, make_headers, padded
+from atdata_core.tar import BLOCK, END, make_headers, padded
 
 _PIECE = 512 << 10
 """Bytes in a piece, or as many more as its last sample has: what stays in a core's cache."""
 _KEPT = 4 << 20
-_LONG = 100 - len(EXTENSION)
 _PADDING = [bytes(size) for size in range(BLOCK)]
 
 
@@ -54,32 +53,30 @@ class ShardWriter:
     Args:
         file: A file open for binary writing, at its start, raw or buffered. It is neither flushed
             nor closed.
+        first: The number of the first sample. Keys are numbers of nine digits, one after another.
         pieces: Memory that the writers of several shards share, one after another.
     """
 
-    def __init__(self, file: IO[bytes], pieces: Pieces | None = None) -> None:
+    def __init__(self, file: IO[bytes], first: int = 0, pieces: Pieces | None = None) -> None:
         self._file = file
         self._hash = BackgroundHash()
         self._pieces = pieces or Pieces()
         self._memory = self._pieces.take()
-        self._keys: list[str] = []
+        self._first = first
         self._sizes: list[int] = []
         self._end = 0  # of what was put into the memory
         self.rows = 0
         self.size = 0
 
-    def add(self, key: str, parts: Sequence[Part]) -> None:
-        """Appends one sample, as the member ``<key>.msgpack``.
+    def add(self, parts: Sequence[Part]) -> None:
+        """Appends one sample.
 
         Args:
-            key: Its key.
-            parts: What its bytes are put together from.
+            parts: What its bytes are put together from. They are copied.
 
         Raises:
-            ShardError: The key is too large for a tar, or a body before it was.
+            ShardError: A sample before it is too large for a tar.
         """
-        if len(key) > _LONG or not key.isascii():
-            make_header(key + EXTENSION, 0)  # raises, or finds it short enough
         if self._end >= _PIECE:
             self._flush()
         memory, start = self._memory, self._end
@@ -89,7 +86,6 @@ class ShardWriter:
         size = end - start - BLOCK
         if size % BLOCK:
             end += memory.write(_PADDING[-size % BLOCK])
-        self._keys.append(key)
         self._sizes.append(size)
         self._end = end
         self.size += end - start
@@ -98,7 +94,6 @@ class ShardWriter:
     def take_back(self) -> bytes:
         """Takes the sample out again that was added last, once; its bytes."""
         size = self._sizes.pop()
-        self._keys.pop()
         start = self._end - BLOCK - padded(size)
         self.size -= self._end - start
         self.rows -= 1
@@ -122,9 +117,10 @@ class ShardWriter:
         memory.write(end)
         whole = memory.getbuffer()
         view = whole[: self._end + len(end)]
-        if self._keys:
-            _fill_in_headers(view, self._keys, self._sizes)
-        self._keys, self._sizes, self._end = [], [], 0
+        if self._sizes:
+            number = self._first + self.rows - len(self._sizes)
+            _fill_in_headers(view, number, np.array(self._sizes))
+        self._sizes, self._end = [], 0
         self._hash.update(view)
         # A raw file takes what fits (on a full disk, or past 2 GiB), and fails with the next write.
         at = 0
@@ -134,10 +130,15 @@ class ShardWriter:
         self._memory = pieces.take()
 
 
-def _fill_in_headers(piece: memoryview, keys: Sequence[str], sizes: Sequence[int]) -> None:
-    names = [key + EXTENSION for key in keys]
-    headers: Any = np.frombuffer(make_headers(names, sizes), f"V{BLOCK}")
-    ends = np.cumsum(padded_all(np.array(sizes)) + BLOCK)
+def key_of(number: int) -> str:
+    """The key of a sample of this number."""
+    return f"{number:09d}"
+
+
+def _fill_in_headers(piece: memoryview, first: int, sizes: Places) -> None:
+    names = [key_of(number) + EXTENSION for number in range(first, first + len(sizes))]
+    headers: Any = np.frombuffer(make_headers(names, sizes.tolist()), f"V{BLOCK}")
+    ends = np.cumsum(padded_all(sizes) + BLOCK)
     starts = np.concatenate(([0], ends[:-1]))
     # Every place where a header could be, one byte apart: it makes this one copy a header.
     every: Any = np.ndarray((len(piece) - BLOCK + 1,), f"V{BLOCK}", piece, strides=(1,))

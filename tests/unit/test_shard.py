@@ -23,14 +23,14 @@ from atdata_core.errors import IntegrityError, SampleError, ShardError, TooLarge
 from atdata_core.members import Members
 from atdata_core.sample import pack
 from atdata_core.shard import (
-    ShardWriter,
     copy_verified,
     inspect_shard,
     read_samples,
     verified,
+    write_shard,
     write_shards,
 )
-from atdata_core.tar import shard_bytes
+from atdata_core.tar import make_headers, shard_bytes
 from tests.support.samples import Item, Loose, Other, cid_of, items, tar_of
 
 
@@ -432,11 +432,32 @@ def test_inspecting_tells_cid_size_and_rows(shard):
         inspect_shard(io.BytesIO(shard[:-1]), "here")
 
 
-def test_keys_that_have_no_form_in_a_header_are_refused():
-    writer = ShardWriter(io.BytesIO())
+def test_names_that_have_no_form_in_a_header_are_refused():
     with pytest.raises(ShardError, match="too long"):
-        writer.add("k" * 93, [b""])
-    writer.add("k" * 92, [b""])
+        make_headers(["k" * 93 + ".msgpack"], [0])
+    assert len(make_headers(["k" * 92 + ".msgpack"], [0])) == 512
+
+
+def test_keys_are_numbers_of_nine_digits_or_as_many_as_it_takes():
+    file = io.BytesIO()
+    write_shard(items(30), file, first=999_999_990)
+    with tarfile.open(fileobj=io.BytesIO(file.getvalue())) as tar:
+        names = tar.getnames()
+    assert names == [f"{number}.msgpack" for number in range(999_999_990, 1_000_000_020)]
+    file.seek(0)
+    assert list(read_samples(file, Item, "big")) == items(30)
+
+
+def test_a_sample_may_be_changed_as_soon_as_it_is_taken(tmp_path):
+    def source():
+        array = np.zeros(1000)
+        for number in range(300):
+            array[:] = number
+            yield Loose(id=number, data=array)
+
+    _, bodies = written(source(), tmp_path, max_samples=100)
+    found = [sample for body in bodies for sample in read(body, Loose)]
+    assert [int(sample.data[-1]) for sample in found] == list(range(300))
 
 
 def test_large_members_are_read_whole(tmp_path):
