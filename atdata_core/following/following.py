@@ -278,6 +278,7 @@ class _Following:
         if others:
             self._catalogue.apply(others)
         asked = [did for did in queue if interest.wants(did) and self._is_to_be_asked(did, report)]
+        asked.sort(key=self._patience.failures)
         room = Room(self._max_events)
         bounds = Bounds.share(
             self._max_events, self._budget_s, len(self._followed(interest)), self._said.quota

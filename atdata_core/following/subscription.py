@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from atdata_core.atproto.lexicon import lexicons, validate_record
 from atdata_core.atproto.records import DATASET_TYPES
 from atdata_core.atproto.uri import check_handle, check_nsid, check_resolvable_did
 from atdata_core.discovery.records import FoundRecord
@@ -146,6 +147,8 @@ class Subscription(BaseModel):
         if not record.is_dataset:
             return None
         try:
+            if record.collection in lexicons():
+                validate_record(record.value, record.collection, record.rkey)
             entry = record.entry()
         except AtdataError as error:
             return f"it describes no dataset: {error}"[:500]
