@@ -77,10 +77,19 @@ def build_atmosphere_sensor(
     )
     def atmosphere(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         with context.resources.catalogue.open() as catalogue:
-            report = follow(subscription, catalogue, budget_s=budget_s, max_events=max_events)
+            place = _Place.read(context.cursor, catalogue.epoch, catalogue.pruned)
+            report = follow(
+                *(subscription, catalogue),
+                budget_s=budget_s,
+                max_events=max_events,
+                # Dagster has written down all that came before its own cursor.
+                seen=None if place.rebuild else place.number,
+            )
             for did, why in {**report.waiting, **report.failed}.items():
                 context.log.warning("%s was not read whole: %s", did, why)
-            return _observe_records(context, catalogue, report, tuple(collections), max_events)
+            return _observe_records(
+                context, catalogue, report, place, tuple(collections), max_events
+            )
 
     return atmosphere
 
@@ -94,12 +103,14 @@ class _Place:
     rebuild: bool
 
     @classmethod
-    def read(cls, text: str | None, epoch: str) -> "_Place":
+    def read(cls, text: str | None, epoch: str, pruned: int) -> "_Place":
         """What a cursor says; one of another version or catalogue means to begin anew."""
         try:
             body = json.loads(text or "null")
             if (body["v"], body["epoch"]) == (_CURSOR_VERSION, epoch):
-                return cls(epoch, int(body["number"]), bool(body["rebuild"]))
+                number = int(body["number"])
+                # What went before it may have been forgotten: partitions are compared then.
+                return cls(epoch, number, bool(body["rebuild"]) or number < pruned)
         except (ValueError, KeyError, TypeError):
             pass
         return cls(epoch, 0, rebuild=True)
@@ -112,10 +123,10 @@ def _observe_records(
     context: dg.SensorEvaluationContext,
     catalogue: Catalogue,
     report: Report,
+    place: _Place,
     collections: tuple[str, ...],
     max_events: int,
 ) -> dg.SensorResult:
-    place = _Place.read(context.cursor, catalogue.epoch)
     began_anew = place.rebuild and place.number == 0
     rows = catalogue.changes(place.number, max_events)
     whole = len(rows) < max_events

@@ -161,6 +161,15 @@ class FileCatalogue(Catalogue):
         found = self._one("SELECT cursor FROM cursor WHERE source = ?", source)
         return None if found is None else str(found)
 
+    def _prune(self, seen: int, before: str, after: str) -> tuple[int, int]:
+        query = (
+            "DELETE FROM row WHERE state = 'deleted' AND number <= ? AND (rev < ? OR rev > ?) "
+            "RETURNING number"
+        )
+        with self._writing() as db:
+            gone = [number for (number,) in db.execute(query, (seen, before, after))]
+        return max(gone, default=0), len(gone)
+
     def __repr__(self) -> str:
         return f"FileCatalogue({self.path!r})"
 
