@@ -22,6 +22,7 @@ from atdata_core.indexes.changes import TeamChanges
 from atdata_dagster.partitions import (
     TEAM_ENTRIES,
     entry_partition,
+    inbox_key,
     record_partition,
     record_partitions,
     records_key,
@@ -150,6 +151,7 @@ def _observe_records(
             requests.append(partitions.build_add_request(new))
         if gone:
             requests.append(partitions.build_delete_request(sorted(gone)))
+            _cancel_queued(context.instance, collection, gone)
             removed += len(gone)
         events += [_observation(collection, each, row) for each, row in shown.items()]
     place.rebuild = place.rebuild and not (whole and report.caught_up)
@@ -162,6 +164,16 @@ def _observe_records(
         cursor=place.write(),
         skip_reason="; ".join(told),
     )
+
+
+def _cancel_queued(instance: dg.DagsterInstance, collection: str, gone: set[str]) -> None:
+    """Takes runs for partitions that go out of the queue: each would fail, and others wait."""
+    queued = dg.RunsFilter(
+        statuses=[dg.DagsterRunStatus.QUEUED], tags={"dagster/partition": sorted(gone)}
+    )
+    for run in instance.get_runs(queued):
+        if run.asset_selection == {inbox_key(collection)}:
+            instance.run_coordinator.cancel_run(run.run_id)
 
 
 def _partition(row: Row) -> str:
