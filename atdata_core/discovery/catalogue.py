@@ -10,6 +10,7 @@ however long they were away. All that one `apply` is given is written at once or
 cursors of the sources too.
 """
 
+import json
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
@@ -118,6 +119,39 @@ class Done:
 
 
 Change = Put | Delete | Refuse | SetStatus | Await | Done
+
+
+class Sight(NamedTuple):
+    """What was seen of a record, as a catalogue writes it down.
+
+    Args:
+        key: Which record.
+        rev: The revision at which it was seen so.
+        state: See `Row`.
+        cid: See `Row`.
+        note: See `Row`.
+        value: The fields of one that is there, as JSON.
+    """
+
+    key: Key
+    rev: str
+    state: str
+    cid: str = ""
+    note: str = ""
+    value: str | None = None
+
+    @classmethod
+    def of(cls, change: Put | Delete | Refuse) -> "Sight":
+        """What a change says of its record."""
+        match change:
+            case Put(record):
+                key = Key(record.did, record.collection, record.rkey)
+                value = json.dumps(record.value, ensure_ascii=False)
+                return cls(key, record.rev, "live", record.cid, str(record.level), value)
+            case Delete(key, rev):
+                return cls(key, rev, "deleted")
+            case Refuse(key, rev, cid, note):
+                return cls(key, rev, "refused", cid, note)
 
 
 @dataclass(frozen=True)

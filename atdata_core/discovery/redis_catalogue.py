@@ -21,13 +21,11 @@ from atdata_core.discovery.catalogue import (
     Await,
     Catalogue,
     Change,
-    Delete,
     Done,
     Key,
-    Put,
-    Refuse,
     Row,
     SetStatus,
+    Sight,
 )
 from atdata_core.discovery.records import FoundRecord
 from atdata_core.indexes.connection import RedisConnection
@@ -284,21 +282,13 @@ def _key(record: str) -> Key:
 
 def _texts(change: Change) -> list[str]:
     match change:
-        case Put(record):
-            key = Key(record.did, record.collection, record.rkey)
-            value = json.dumps(record.value, ensure_ascii=False)
-            return _seen(key, record.rev, "live", record.cid, str(record.level), value)
-        case Delete(key, rev):
-            return _seen(key, rev, "deleted", "", "")
-        case Refuse(key, rev, cid, note):
-            return _seen(key, rev, "refused", cid, note)
         case SetStatus(did, status):
             return ["status", did, status]
         case Await(did, note):
             return ["await", did, note]
         case Done(did, number):
             return ["done", did, str(number)]
-
-
-def _seen(key: Key, *facts: str) -> list[str]:
-    return ["see", "/".join(key), key.did, *facts]
+        case _:
+            key, *facts = Sight.of(change)
+            told = [str(each) for each in facts if each is not None]
+            return ["see", "/".join(key), key.did, *told]
