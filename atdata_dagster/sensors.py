@@ -30,6 +30,8 @@ from atdata_dagster.partitions import (
 )
 
 _CURSOR_VERSION = 1
+AUTOMATED = {"dagster/from_automation_condition": "true"}
+"""The tags of runs that automation asked for."""
 
 
 def build_atmosphere_sensor(
@@ -88,6 +90,7 @@ def build_atmosphere_sensor(
             )
             for did, why in {**report.waiting, **report.failed}.items():
                 context.log.warning("%s was not read whole: %s", did, why)
+            _cancel_queued(context.instance, collections)
             return _observe_records(
                 context, catalogue, report, place, tuple(collections), max_events
             )
@@ -151,7 +154,6 @@ def _observe_records(
             requests.append(partitions.build_add_request(new))
         if gone:
             requests.append(partitions.build_delete_request(sorted(gone)))
-            _cancel_queued(context.instance, collection, gone)
             removed += len(gone)
         events += [_observation(collection, each, row) for each, row in shown.items()]
     place.rebuild = place.rebuild and not (whole and report.caught_up)
@@ -166,14 +168,20 @@ def _observe_records(
     )
 
 
-def _cancel_queued(instance: dg.DagsterInstance, collection: str, gone: set[str]) -> None:
-    """Takes runs for partitions that go out of the queue: each would fail, and others wait."""
-    queued = dg.RunsFilter(
-        statuses=[dg.DagsterRunStatus.QUEUED], tags={"dagster/partition": sorted(gone)}
-    )
-    for run in instance.get_runs(queued):
-        if run.asset_selection == {inbox_key(collection)}:
-            instance.run_coordinator.cancel_run(run.run_id)
+def _cancel_queued(instance: dg.DagsterInstance, collections: Sequence[str]) -> None:
+    """Takes runs for partitions that went out of the queue: each would fail, and others wait.
+
+    Automation may ask for some after the partition went, since it takes its time.
+    """
+    queued = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED], tags=AUTOMATED)
+    waiting = instance.get_runs(queued)
+    for collection in collections if waiting else ():
+        name = str(record_partitions(collection).name)
+        there = set(instance.get_dynamic_partitions(name))
+        for run in waiting:
+            mine = run.asset_selection == {inbox_key(collection)}
+            if mine and run.tags.get("dagster/partition") not in there:
+                instance.run_coordinator.cancel_run(run.run_id)
 
 
 def _partition(row: Row) -> str:

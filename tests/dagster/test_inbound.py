@@ -36,6 +36,7 @@ from atdata_dagster.partitions import (
     record_partitions,
     records_key,
 )
+from atdata_dagster.sensors import AUTOMATED
 from tests.support.publisher import TYPE, Publisher
 from tests.support.samples import Item, items
 
@@ -317,7 +318,7 @@ def test_queued_runs_for_a_record_that_goes_are_taken_out_of_the_queue(
         runs = {}
         for partition in (first, second):
             for selection in (frozenset({inbox_key(TYPE)}), None):
-                tags = {"dagster/partition": partition}
+                tags = {"dagster/partition": partition, **AUTOMATED}
                 run = instance.create_run_for_job(
                     job,
                     tags=tags,
@@ -328,6 +329,7 @@ def test_queued_runs_for_a_record_that_goes_are_taken_out_of_the_queue(
                 instance.report_dagster_event(enqueued, run.run_id)
                 runs.setdefault(partition, []).append(run.run_id)
         alice.client.delete_record(one.uri)
+        reader.tick()  # the daemon removes the partition after it
         reader.tick()
         status = {
             partition: [instance.get_run_by_id(run).status for run in found]
