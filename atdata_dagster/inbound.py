@@ -32,10 +32,9 @@ from atdata_dagster.partitions import (
     team_entries_partitions,
 )
 from atdata_dagster.resources import CatalogueResource
-from atdata_dagster.sensors import build_atmosphere_sensor
+from atdata_dagster.sensors import AUTOMATED, build_atmosphere_sensor
 
 _GROUP = "inbox"
-_AUTOMATED = "dagster/from_automation_condition"
 
 
 def build_inbox_definitions(
@@ -220,7 +219,7 @@ def _observed(
 ) -> Dataset[Any] | None:
     """The dataset to make, or None if there is nothing to do."""
     loader = DatasetLoader(AtmosphereClient(), verify=said.level)
-    if context.run.tags.get(_AUTOMATED) != "true":
+    if not AUTOMATED.items() <= context.run.tags.items():
         return loader.to_dataset(uri)
     cid = _observed_cid(context)
     if cid is not None and cid == _made_cid(context):

@@ -22,6 +22,7 @@ from atdata_core.indexes.changes import TeamChanges
 from atdata_dagster.partitions import (
     TEAM_ENTRIES,
     entry_partition,
+    inbox_key,
     record_partition,
     record_partitions,
     records_key,
@@ -29,6 +30,8 @@ from atdata_dagster.partitions import (
 )
 
 _CURSOR_VERSION = 1
+AUTOMATED = {"dagster/from_automation_condition": "true"}
+"""The tags of runs that automation asked for."""
 
 
 def build_atmosphere_sensor(
@@ -77,10 +80,20 @@ def build_atmosphere_sensor(
     )
     def atmosphere(context: dg.SensorEvaluationContext) -> dg.SensorResult:
         with context.resources.catalogue.open() as catalogue:
-            report = follow(subscription, catalogue, budget_s=budget_s, max_events=max_events)
+            place = _Place.read(context.cursor, catalogue.epoch, catalogue.pruned)
+            report = follow(
+                *(subscription, catalogue),
+                budget_s=budget_s,
+                max_events=max_events,
+                # Dagster has written down all that came before its own cursor.
+                seen=None if place.rebuild else place.number,
+            )
             for did, why in {**report.waiting, **report.failed}.items():
                 context.log.warning("%s was not read whole: %s", did, why)
-            return _observe_records(context, catalogue, report, tuple(collections), max_events)
+            _cancel_queued(context.instance, collections)
+            return _observe_records(
+                context, catalogue, report, place, tuple(collections), max_events
+            )
 
     return atmosphere
 
@@ -94,12 +107,14 @@ class _Place:
     rebuild: bool
 
     @classmethod
-    def read(cls, text: str | None, epoch: str) -> "_Place":
+    def read(cls, text: str | None, epoch: str, pruned: int) -> "_Place":
         """What a cursor says; one of another version or catalogue means to begin anew."""
         try:
             body = json.loads(text or "null")
             if (body["v"], body["epoch"]) == (_CURSOR_VERSION, epoch):
-                return cls(epoch, int(body["number"]), bool(body["rebuild"]))
+                number = int(body["number"])
+                # What went before it may have been forgotten: partitions are compared then.
+                return cls(epoch, number, bool(body["rebuild"]) or number < pruned)
         except (ValueError, KeyError, TypeError):
             pass
         return cls(epoch, 0, rebuild=True)
@@ -112,10 +127,10 @@ def _observe_records(
     context: dg.SensorEvaluationContext,
     catalogue: Catalogue,
     report: Report,
+    place: _Place,
     collections: tuple[str, ...],
     max_events: int,
 ) -> dg.SensorResult:
-    place = _Place.read(context.cursor, catalogue.epoch)
     began_anew = place.rebuild and place.number == 0
     rows = catalogue.changes(place.number, max_events)
     whole = len(rows) < max_events
@@ -151,6 +166,22 @@ def _observe_records(
         cursor=place.write(),
         skip_reason="; ".join(told),
     )
+
+
+def _cancel_queued(instance: dg.DagsterInstance, collections: Sequence[str]) -> None:
+    """Takes runs for partitions that went out of the queue: each would fail, and others wait.
+
+    Automation may ask for some after the partition went, since it takes its time.
+    """
+    queued = dg.RunsFilter(statuses=[dg.DagsterRunStatus.QUEUED], tags=AUTOMATED)
+    waiting = instance.get_runs(queued)
+    for collection in collections if waiting else ():
+        name = str(record_partitions(collection).name)
+        there = set(instance.get_dynamic_partitions(name))
+        for run in waiting:
+            mine = run.asset_selection == {inbox_key(collection)}
+            if mine and run.tags.get("dagster/partition") not in there:
+                instance.run_coordinator.cancel_run(run.run_id)
 
 
 def _partition(row: Row) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import journey, report, services
+from benchmarks import inbound, journey, report, services
 from benchmarks.environments import PEERS, ROOT, python_of
 from benchmarks.goals import FIGURES
 from benchmarks.runner import Runner
@@ -88,11 +88,16 @@ def _journey(result: dict[str, Any], folder: Path, rounds: int, quick: bool) -> 
     result["journey"] = journey.measure(quick=quick)
 
 
+def _inbound(result: dict[str, Any], folder: Path, rounds: int, quick: bool) -> None:
+    result["inbound"] = inbound.measure(quick=quick)
+
+
 PARTS: dict[str, Callable[[dict[str, Any], Path, int, bool], None]] = {
     "peers": _peers,
     "figures": _figures,
     "services": _services,
     "journey": _journey,
+    "inbound": _inbound,
 }
 
 

@@ -331,7 +331,7 @@ def _while_it_lasts(
 ) -> None:
     while working():
         reader.start(command)
-        life = chance.uniform(20, 70) if daemon else chance.uniform(2, 5)
+        life = chance.uniform(30, 120) if daemon else chance.uniform(2, 5)
         death = time.monotonic() + life
         while working() and time.monotonic() < death:
             if automation is not None:

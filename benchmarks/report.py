@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks import inbound
 from benchmarks.environments import PEERS, ROOT
 from benchmarks.goals import AT_RANDOM, FAST, FIGURES, OPERATIONS, OVER_FASTEST, OVER_PUBLIC
 from benchmarks.statistics import ratio, summary
@@ -45,6 +46,7 @@ def tables(result: Mapping[str, Any]) -> str:
         _comparisons(result) if result.get("services") else "",
         _rates(result) if result.get("rates") else "",
         _journey(result) if result.get("journey") else "",
+        _inbound(result) if result.get("inbound") else "",
         _missing(result),
     ]
     return "\n".join(filter(None, parts))
@@ -146,6 +148,14 @@ def _journey(result: Mapping[str, Any]) -> str:
         f"process: {journey['peak_above_resting_mb']} MB above resting.\n\n"
     )
     return text + _table(["layer", "", ""], rows)
+
+
+def _inbound(result: Mapping[str, Any]) -> str:
+    text = (
+        "## Following\n\nA PDS and `dagster dev` on one machine, both sensors with the 30 seconds "
+        "that they have by themselves between two ticks. Medians.\n\n"
+    )
+    return text + _table(["", ""], inbound.rows(result["inbound"]))
 
 
 def _missing(result: Mapping[str, Any]) -> str:

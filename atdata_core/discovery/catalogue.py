@@ -10,12 +10,23 @@ however long they were away. All that one `apply` is given is written at once or
 cursors of the sources too.
 """
 
+import json
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 from atdata_core.discovery.records import FoundRecord, search
+
+_PRUNED = "pruned"
+_TID = "234567abcdefghijklmnopqrstuvwxyz"
+
+
+def _rev_at(seconds: float) -> str:
+    """The first revision that a repository could have at a time (https://atproto.com/specs/tid)."""
+    number = int(seconds * 1e6) << 10
+    return "".join(_TID[number >> 5 * place & 31] for place in reversed(range(13)))
 
 
 class Key(NamedTuple):
@@ -110,6 +121,39 @@ class Done:
 Change = Put | Delete | Refuse | SetStatus | Await | Done
 
 
+class Sight(NamedTuple):
+    """What was seen of a record, as a catalogue writes it down.
+
+    Args:
+        key: Which record.
+        rev: The revision at which it was seen so.
+        state: See `Row`.
+        cid: See `Row`.
+        note: See `Row`.
+        value: The fields of one that is there, as JSON.
+    """
+
+    key: Key
+    rev: str
+    state: str
+    cid: str = ""
+    note: str = ""
+    value: str | None = None
+
+    @classmethod
+    def of(cls, change: Put | Delete | Refuse) -> "Sight":
+        """What a change says of its record."""
+        match change:
+            case Put(record):
+                key = Key(record.did, record.collection, record.rkey)
+                value = json.dumps(record.value, ensure_ascii=False)
+                return cls(key, record.rev, "live", record.cid, str(record.level), value)
+            case Delete(key, rev):
+                return cls(key, rev, "deleted")
+            case Refuse(key, rev, cid, note):
+                return cls(key, rev, "refused", cid, note)
+
+
 @dataclass(frozen=True)
 class Row:
     """What the catalogue knows of a record.
@@ -192,6 +236,36 @@ class Catalogue(ABC):
     @abstractmethod
     def cursor(self, source: str) -> str | None:
         """Up to where a source was read; None if it never was."""
+
+    def prune(self, seen: int, *, days: float = 30.0) -> int:
+        """Forgets records that are gone for long.
+
+        A record's tombstone keeps an older answer of its server from bringing it back, and tells
+        those who read `changes` that it went. Whoever is at a number before `pruned` may have
+        missed that, and has to compare with `records`.
+
+        Args:
+            seen: The number up to which all changes were taken up; tombstones after it stay.
+            days: How old the revision has to be at which it was seen to be gone.
+
+        Returns:
+            How many were forgotten.
+        """
+        now = time.time()
+        # A revision of the future isn't one, and shall not keep its tombstone for ever.
+        number, gone = self._prune(seen, _rev_at(now - days * 86_400), _rev_at(now + 86_400))
+        if gone:
+            self.apply([], {_PRUNED: str(max(number, self.pruned))})
+        return gone
+
+    @property
+    def pruned(self) -> int:
+        """The greatest number of a tombstone that was pruned; 0 if none was."""
+        return int(self.cursor(_PRUNED) or 0)
+
+    @abstractmethod
+    def _prune(self, seen: int, before: str, after: str) -> tuple[int, int]:
+        """Removes tombstones; the greatest number among them, and how many there were."""
 
     def search(self, **wishes: Any) -> list[FoundRecord]:
         """The datasets that are shown and as wished; see `atdata_core.discovery.search`."""

@@ -11,13 +11,11 @@ from atdata_core.discovery.catalogue import (
     Await,
     Catalogue,
     Change,
-    Delete,
     Done,
     Key,
-    Put,
-    Refuse,
     Row,
     SetStatus,
+    Sight,
 )
 from atdata_core.discovery.records import FoundRecord
 from atdata_core.errors import ConfigurationError
@@ -161,6 +159,15 @@ class FileCatalogue(Catalogue):
         found = self._one("SELECT cursor FROM cursor WHERE source = ?", source)
         return None if found is None else str(found)
 
+    def _prune(self, seen: int, before: str, after: str) -> tuple[int, int]:
+        query = (
+            "DELETE FROM row WHERE state = 'deleted' AND number <= ? AND (rev < ? OR rev > ?) "
+            "RETURNING number"
+        )
+        with self._writing() as db:
+            gone = [number for (number,) in db.execute(query, (seen, before, after))]
+        return max(gone, default=0), len(gone)
+
     def __repr__(self) -> str:
         return f"FileCatalogue({self.path!r})"
 
@@ -179,14 +186,6 @@ def _record(found: Any) -> FoundRecord:
 
 def _apply(db: "Connection", change: Change) -> bool:
     match change:
-        case Put(record):
-            key = Key(record.did, record.collection, record.rkey)
-            value = json.dumps(record.value, ensure_ascii=False)
-            return _see(db, key, record.rev, "live", record.cid, str(record.level), value)
-        case Delete(key, rev):
-            return _see(db, key, rev, "deleted", "", "", None)
-        case Refuse(key, rev, cid, note):
-            return _see(db, key, rev, "refused", cid, note, None)
         case SetStatus(did, status):
             return _set_status(db, did, status)
         case Await(did, note):
@@ -196,6 +195,8 @@ def _apply(db: "Connection", change: Change) -> bool:
         case Done(did, number):
             db.execute("DELETE FROM awaited WHERE did = ? AND number = ?", (did, number))
             return False
+        case _:
+            return _see(db, Sight.of(change))
 
 
 def _next(db: "Connection") -> int:
@@ -203,9 +204,8 @@ def _next(db: "Connection") -> int:
     return int(db.execute("SELECT number FROM counter").fetchone()[0])
 
 
-def _see(
-    db: "Connection", key: Key, rev: str, state: str, cid: str, note: str, value: str | None
-) -> bool:
+def _see(db: "Connection", sight: Sight) -> bool:
+    key, rev, state, cid, note, value = sight
     query = "SELECT rev, state, cid, note FROM row WHERE did = ? AND collection = ? AND rkey = ?"
     known = db.execute(query, key).fetchone()
     if known is not None and rev < known[0]:

@@ -21,13 +21,11 @@ from atdata_core.discovery.catalogue import (
     Await,
     Catalogue,
     Change,
-    Delete,
     Done,
     Key,
-    Put,
-    Refuse,
     Row,
     SetStatus,
+    Sight,
 )
 from atdata_core.discovery.records import FoundRecord
 from atdata_core.indexes.connection import RedisConnection
@@ -109,6 +107,29 @@ for source, cursor in pairs(cjson.decode(ARGV[4])) do
   redis.call('HSET', key('cursors'), source, cursor)
 end
 return made
+"""
+
+
+# ARGV: prefix, a list of numbers and records as JSON. One that changed meanwhile stays.
+_PRUNE = """
+local prefix, number, gone = ARGV[1], 0, 0
+for _, each in ipairs(cjson.decode(ARGV[2])) do
+  local space = each:find(' ', 1, true)
+  local at, record = tonumber(each:sub(1, space - 1)), each:sub(space + 1)
+  local head = redis.call('HGET', prefix .. 'heads', record)
+  if head and cjson.decode(head)[1] == at then
+    local did = record:sub(1, record:find('/', 1, true) - 1)
+    redis.call('HDEL', prefix .. 'heads', record)
+    redis.call('HDEL', prefix .. 'values', record)
+    redis.call('ZREM', prefix .. 'order', record)
+    redis.call('SREM', prefix .. 'of:' .. did, record)
+    if redis.call('EXISTS', prefix .. 'of:' .. did) == 0 then
+      redis.call('SREM', prefix .. 'dids', did)
+    end
+    number, gone = math.max(number, at), gone + 1
+  end
+end
+return {number, gone}
 """
 
 
@@ -235,6 +256,22 @@ class RedisCatalogue(Catalogue):
         found = self._call("hget", "cursors", source)
         return None if found is None else as_text(found)
 
+    def _prune(self, seen: int, before: str, after: str) -> tuple[int, int]:
+        number = gone = place = 0
+        while rows := self._page(place, seen):
+            place = rows[-1].number
+            old = [
+                f"{row.number} {'/'.join(row.key)}"
+                for row in rows
+                if row.state == "deleted" and (row.rev < before or row.rev > after)
+            ]
+            found = self._eval(_PRUNE, self._prefix, json.dumps(old)) if old else (0, 0)
+            number, gone = max(number, int(found[0])), gone + int(found[1])
+        return number, gone
+
+    def _page(self, after: int, last: int) -> list[Row]:
+        return [row for row in self.changes(after, _BATCH) if row.number <= last]
+
     def __repr__(self) -> str:
         return f"RedisCatalogue({self._connection.where}, {self.name!r})"
 
@@ -245,21 +282,13 @@ def _key(record: str) -> Key:
 
 def _texts(change: Change) -> list[str]:
     match change:
-        case Put(record):
-            key = Key(record.did, record.collection, record.rkey)
-            value = json.dumps(record.value, ensure_ascii=False)
-            return _seen(key, record.rev, "live", record.cid, str(record.level), value)
-        case Delete(key, rev):
-            return _seen(key, rev, "deleted", "", "")
-        case Refuse(key, rev, cid, note):
-            return _seen(key, rev, "refused", cid, note)
         case SetStatus(did, status):
             return ["status", did, status]
         case Await(did, note):
             return ["await", did, note]
         case Done(did, number):
             return ["done", did, str(number)]
-
-
-def _seen(key: Key, *facts: str) -> list[str]:
-    return ["see", "/".join(key), key.did, *facts]
+        case _:
+            key, *facts = Sight.of(change)
+            told = [str(each) for each in facts if each is not None]
+            return ["see", "/".join(key), key.did, *told]

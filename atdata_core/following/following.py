@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 
@@ -23,6 +23,7 @@ from atdata_core.discovery.listing import find_holders
 from atdata_core.errors import AtdataError, ConfigurationError
 from atdata_core.following.combined import CombinedSource
 from atdata_core.following.firehose import FirehoseSource
+from atdata_core.following.grace import Grace
 from atdata_core.following.jetstream import JetstreamSource
 from atdata_core.following.patience import Patience, Room, ask_each
 from atdata_core.following.polling import Bounds, Difference, PollingSource, difference
@@ -55,6 +56,7 @@ class Report:
         failed: The accounts whose server could not be asked, and why.
         dropped: How many events or items made no sense.
         problems: What else the reader should know.
+        pruned: How many records that went long ago are no longer remembered.
     """
 
     source: str
@@ -69,6 +71,7 @@ class Report:
     failed: dict[str, str] = field(default_factory=dict)
     dropped: int = 0
     problems: list[str] = field(default_factory=list)
+    pruned: int = 0
 
     def count(self, changes: Sequence[Change], made: Sequence[bool]) -> None:
         """Adds what an `apply` did."""
@@ -90,6 +93,7 @@ class Report:
             did, why = next(iter(self.failed.items()))
             parts.append(f"{len(self.failed)} accounts could not be read, as {did}: {why}")
         parts += [f"{self.dropped} items made no sense"] if self.dropped else []
+        parts += [f"{self.pruned} that went long ago are forgotten"] if self.pruned else []
         parts += self.problems
         parts.append("caught up" if self.caught_up else "there is more to read")
         return "; ".join(parts)
@@ -102,6 +106,7 @@ def follow(
     *,
     budget_s: float = 20.0,
     max_events: int = 200,
+    seen: int | None = None,
 ) -> Report:
     """Reads on where the last call ended, and brings the catalogue up to date.
 
@@ -116,12 +121,15 @@ def follow(
         source: Where to listen; by default where the subscription says.
         budget_s: The seconds to take. The last request may take longer, up to half a minute.
         max_events: The number of events to take up, and of accounts to read anew.
+        seen: The number up to which `Catalogue.changes` were taken up by whoever reads them. What
+            is remembered of records that went before it is pruned in time; None: nothing is.
 
     Raises:
         ConfigurationError: The subscription can't be read, or follows nobody.
         ServiceError: The source, or every server, refuses or isn't reached. Nothing is lost.
     """
-    return _Following(Subscription.load(subscription), catalogue, budget_s, max_events).run(source)
+    said = Subscription.load(subscription)
+    return _Following(said, catalogue, budget_s, max_events).run(source, seen)
 
 
 class _Following:
@@ -135,14 +143,15 @@ class _Following:
         self._max_events = max_events
         self._problems: list[str] = []
         self._patience = Patience(catalogue)
+        self._grace = Grace(catalogue, subscription.grace_hours)
 
-    def run(self, source: Source | None) -> Report:
+    def run(self, source: Source | None, seen: int | None) -> Report:
         try:
-            return self._run(source)
+            return self._run(source, seen)
         finally:
             self._patience.save()
 
-    def _run(self, source: Source | None) -> Report:
+    def _run(self, source: Source | None, seen: int | None) -> Report:
         named = self._named()
         known = frozenset(self._catalogue.accounts())
         interest = Interest(
@@ -168,12 +177,20 @@ class _Following:
         if interest.dids is None:
             new = {event.did for event in events} - known
             changes += [Await(did, "it was heard of for the first time") for did in sorted(new)]
-        changes += self._eye().see(events)
-        cursors = {**swept, source.name: batch.cursor or ""}
-        report.count(changes, self._catalogue.apply(changes, cursors))
+        due = [Event("account", did) for did in self._grace.due()]
+        changes += self._eye().see([*due, *events])
+        self._apply(report, changes, {**swept, source.name: batch.cursor or ""})
+        if swept and seen is not None:
+            report.pruned = self._catalogue.prune(seen, days=self._said.tombstone_days)
         self._read_anew(report, interest)
         report.caught_up = batch.caught_up and not report.waiting and not report.failed
         return report
+
+    def _apply(
+        self, report: Report, changes: Sequence[Change], cursors: Mapping[str, str] | None = None
+    ) -> None:
+        tempered, since = self._grace.tempered(changes)
+        report.count(tempered, self._catalogue.apply(tempered, {**(cursors or {}), **since}))
 
     def _eye(self) -> Eye:
         return Eye(self._said, self._catalogue, self._end, self._patience)
@@ -278,6 +295,7 @@ class _Following:
         if others:
             self._catalogue.apply(others)
         asked = [did for did in queue if interest.wants(did) and self._is_to_be_asked(did, report)]
+        asked.sort(key=self._patience.failures)
         room = Room(self._max_events)
         bounds = Bounds.share(
             self._max_events, self._budget_s, len(self._followed(interest)), self._said.quota
@@ -343,7 +361,7 @@ class _Following:
         report.events += min(events, found.taken)
         report.dropped += found.difference.dropped
         report.problems += found.difference.problems()
-        report.count(changes, self._catalogue.apply(changes))
+        self._apply(report, changes)
 
 
 @dataclass

@@ -27,7 +27,11 @@ T = TypeVar("T")
 
 
 class Patience:
-    """The hosts that didn't answer.
+    """The hosts that didn't answer, and the accounts that they were asked for.
+
+    It may be one account alone that a host has trouble with. So an account that failed is asked
+    for after the others of its host, and once one of those was answered, it counts against the
+    account and not against the host.
 
     Args:
         catalogue: Where they are kept.
@@ -37,24 +41,30 @@ class Patience:
         self._catalogue = catalogue
         self._before = catalogue.cursor(_SOURCE) or "{}"
         self._kept: dict[str, tuple[int, float]] = {
-            host: (int(times), float(until))
-            for host, (times, until) in json.loads(self._before).items()
+            each: (int(times), float(until))
+            for each, (times, until) in json.loads(self._before).items()
         }
         self._now: dict[str, AtdataError] = {}
+        self._answered: set[str] = set()
+
+    def failures(self, did: str) -> int:
+        """How many times on end an account could not be asked for."""
+        return self._kept.get(did, (0, 0.0))[0]
 
     def check(self, did: str) -> None:
-        """Raises `UnreachableError` if an account's host is not to be asked now."""
-        host = host_of(did)
-        failed = self._now.get(host)
-        if failed is not None:
-            raise UnreachableError(f"it did not answer just now: {failed}", where=host)
-        times, until = self._kept.get(host, (0, 0.0))
-        left = until - time.time()
-        # A clock that was put back doesn't keep anybody waiting.
-        if 0 < left <= 2 * _LONGEST_S:
-            raise UnreachableError(
-                f"it did not answer {times} times, and is asked again in {left:.0f} s", where=host
-            )
+        """Raises `UnreachableError` if an account's host is not to be asked for it now."""
+        for each in dict.fromkeys((host_of(did), did)):
+            failed = self._now.get(each)
+            if failed is not None:
+                raise UnreachableError(f"it did not answer just now: {failed}", where=each)
+            times, until = self._kept.get(each, (0, 0.0))
+            left = until - time.time()
+            # A clock that was put back doesn't keep anybody waiting.
+            if 0 < left <= 2 * _LONGEST_S:
+                raise UnreachableError(
+                    f"it did not answer {times} times, and is asked again in {left:.0f} s",
+                    where=each,
+                )
 
     def note(self, did: str, error: AtdataError | None) -> None:
         """Remembers that an account's host answered, or what was wrong.
@@ -62,16 +72,24 @@ class Patience:
         Args:
             did: Whose host was asked.
             error: What it raised; None: it answered. Only one that says that the host is out of
-                order counts against it.
+                order counts.
         """
         host = host_of(did)
         if error is None:
+            self._answered.add(host)
             for known in (host, did):
                 self._kept.pop(known, None)
-        elif is_down(error) and host not in self._now:
-            self._now[host] = error
-            times = self._kept.get(host, (0, 0.0))[0] + 1
-            self._kept[host] = (times, time.time() + _delay(times))
+                self._now.pop(known, None)
+        elif is_down(error):
+            self._count(did, error)
+            if _is_silent(error) and host not in self._answered:
+                self._count(host, error)
+
+    def _count(self, name: str, error: AtdataError) -> None:
+        if name not in self._now:
+            self._now[name] = error
+            times = self.failures(name) + 1
+            self._kept[name] = (times, time.time() + _delay(times))
 
     def ask(self, did: str, ask: Callable[[], T]) -> T:
         """What an account's host answers, if it is to be asked now.
@@ -109,9 +127,11 @@ def _delay(times: int) -> float:
 
 def is_down(error: AtdataError) -> bool:
     """Whether an error says that a host is out of order, rather than something of an account."""
-    return isinstance(error, UnreachableError | RateLimitedError) or (
-        (getattr(error, "got", None) or "").startswith("HTTP 5")
-    )
+    return _is_silent(error) or (getattr(error, "got", None) or "").startswith("HTTP 5")
+
+
+def _is_silent(error: AtdataError) -> bool:
+    return isinstance(error, UnreachableError | RateLimitedError)
 
 
 def host_of(did: str) -> str:

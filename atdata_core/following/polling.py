@@ -182,7 +182,7 @@ class PollingSource(Source):
             except AtdataError as error:
                 return error
 
-        answers = ask_each(order, ask)
+        answers = ask_each(sorted(order, key=self._patience.failures), ask)
         failures = [each for each in answers.values() if isinstance(each, AtdataError)]
         if failures and not any(isinstance(each, _Answer) for each in answers.values()):
             raise failures[-1]

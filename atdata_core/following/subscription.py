@@ -9,12 +9,15 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from atdata_core.atproto.lexicon import lexicons, validate_record
 from atdata_core.atproto.records import DATASET_TYPES
 from atdata_core.atproto.uri import check_handle, check_nsid, check_resolvable_did
 from atdata_core.discovery.records import FoundRecord
 from atdata_core.errors import AtdataError, ConfigurationError
 from atdata_core.verification import VerificationLevel
 
+# What makes no difference to what is to be listed.
+_NO_MATTER = {"dids", "handles", "sweep_hours", "source", "grace_hours", "tombstone_days"}
 _SOURCES = ("poll", "firehose:wss://…", "jetstream:wss://…")
 
 
@@ -46,6 +49,9 @@ class Subscription(BaseModel):
             relay; ``jetstream:wss://host/path`` to a Jetstream. A list of the latter two listens to
             each; accounts that none of them carries are read with the sweeps alone.
         sweep_hours: After how many hours everything is read anew, whatever the source told.
+        grace_hours: For how many hours an account that is gone is only hidden, as one that was
+            deactivated is for ever; then it is purged.
+        tombstone_days: For how many days it is remembered that a record is gone.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,6 +67,8 @@ class Subscription(BaseModel):
     quota: int = Field(default=1000, ge=1)
     source: str | tuple[str, ...] = "poll"
     sweep_hours: float = Field(default=24.0, gt=0)
+    grace_hours: float = Field(default=72.0, ge=0)
+    tombstone_days: float = Field(default=30.0, ge=0)
 
     @classmethod
     def load(cls, given: "Subscription | str | PathLike[str]") -> "Subscription":
@@ -156,6 +164,8 @@ class Subscription(BaseModel):
         if not record.is_dataset:
             return None
         try:
+            if record.collection in lexicons():
+                validate_record(record.value, record.collection, record.rkey)
             entry = record.entry()
         except AtdataError as error:
             return f"it describes no dataset: {error}"[:500]
@@ -173,7 +183,7 @@ class Subscription(BaseModel):
         Args:
             dids: The accounts that are followed by name.
         """
-        said = self.model_dump(exclude={"dids", "handles", "sweep_hours", "source"})
+        said = self.model_dump(exclude=_NO_MATTER)
         said["level"] = str(self.least)
         text = json.dumps({**said, "dids": sorted(dids)}, sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -36,6 +36,7 @@ from atdata_dagster.partitions import (
     record_partitions,
     records_key,
 )
+from atdata_dagster.sensors import AUTOMATED
 from tests.support.publisher import TYPE, Publisher
 from tests.support.samples import Item, items
 
@@ -294,6 +295,48 @@ def test_partitions_come_and_go_with_their_records(kept_reader, alice, fresh):
     assert reader.partitions == {second}
     assert reader.automate() == []
     assert len(reader.made()) == 2
+
+
+def test_queued_runs_for_a_record_that_goes_are_taken_out_of_the_queue(
+    services, place, tmp_path, alice, fresh
+):
+    # Nothing public makes a queued run without a daemon.
+    from dagster._core.remote_origin import (  # noqa: TID251
+        RegisteredCodeLocationOrigin,
+        RemoteJobOrigin,
+        RemoteRepositoryOrigin,
+    )
+
+    queued = {"telemetry": {"enabled": False}, "run_queue": {"max_concurrent_runs": 1}}
+    repository = RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("here"), "__repository__")
+    with dg.DagsterInstance.local_temp(str(tmp_path), queued) as instance:
+        reader = Reader(instance, place, tmp_path / "subscription.json", alice)
+        one, first = publish(alice, f"{fresh}-1")
+        _, second = publish(alice, f"{fresh}-2")
+        reader.tick()
+        job = reader.defs.resolve_implicit_global_asset_job_def()
+        runs = {}
+        for partition in (first, second):
+            for selection in (frozenset({inbox_key(TYPE)}), None):
+                tags = {"dagster/partition": partition, **AUTOMATED}
+                run = instance.create_run_for_job(
+                    job,
+                    tags=tags,
+                    asset_selection=selection,
+                    remote_job_origin=RemoteJobOrigin(repository, job.name),
+                )
+                enqueued = dg.DagsterEvent("PIPELINE_ENQUEUED", job.name)
+                instance.report_dagster_event(enqueued, run.run_id)
+                runs.setdefault(partition, []).append(run.run_id)
+        alice.client.delete_record(one.uri)
+        reader.tick()  # the daemon removes the partition after it
+        reader.tick()
+        status = {
+            partition: [instance.get_run_by_id(run).status for run in found]
+            for partition, found in runs.items()
+        }
+    canceled, waits = dg.DagsterRunStatus.CANCELED, dg.DagsterRunStatus.QUEUED
+    assert status == {first: [canceled, waits], second: [waits, waits]}
 
 
 def test_few_events_a_tick_come_to_the_same(services, instance, place, tmp_path, alice):

@@ -10,6 +10,7 @@ DOOR, HANDLES, HOSTS = f"{H}/test_door.py", f"{H}/test_handles.py", f"{H}/test_h
 RECORDS, SERVICES = f"{H}/test_records.py", f"{F}/test_services.py"
 MANIFESTS, INPUT = f"{C}/test_manifests.py", f"{F}/test_input.py"
 FOLLOWING = "tests/inbound/test_following.py"
+PUBLISHER, PATIENCE = f"{H}/test_publisher.py", "tests/inbound/test_patience.py"
 CATALOGUE, LISTING = "tests/inbound/test_catalogue.py", "tests/inbound/test_listing.py"
 
 ROWS = {
@@ -457,7 +458,10 @@ ROWS = {
         (
             "records of other accounts in a list",
             "dropped and counted",
-            [f"{LISTING}::test_records_of_others_and_lies_are_dropped_and_counted"],
+            [
+                f"{LISTING}::test_records_of_others_and_lies_are_dropped_and_counted",
+                f"{PUBLISHER}::test_records_of_others_in_its_list_are_nobodys",
+            ],
         ),
         (
             "a stream that repeats itself, jumps, forgot what came before, or sends what can't be read",
@@ -472,7 +476,35 @@ ROWS = {
         (
             "a publisher that floods the others",
             "takes its quota, and no more",
-            [f"{FOLLOWING}::test_one_publisher_cant_flood_the_others"],
+            [
+                f"{FOLLOWING}::test_one_publisher_cant_flood_the_others",
+                f"{PUBLISHER}::test_a_list_without_end_keeps_nobody_waiting_and_the_quota_is_obeyed",
+                f"{PUBLISHER}::test_the_sensor_goes_on_through_a_flood",
+            ],
+        ),
+        (
+            "10,000 events of one account in a stream, before those of others",
+            "told as one: that it is to be read anew; the others' are found in the same call",
+            [f"{PUBLISHER}::test_ten_thousand_events_in_a_stream_hide_nothing"],
+        ),
+        (
+            "a record that breaks its lexicon: a name that is a number, no storage, another type",
+            "not listed, and it is noted why; its account's others are",
+            [f"{PUBLISHER}::test_a_record_that_is_not_what_its_type_says_is_refused_alone"],
+        ),
+        (
+            "a host that doesn't answer; one that can't tell of one of its accounts",
+            "asked later and later, by chance somewhat sooner or not; others don't wait for it",
+            [
+                f"{PATIENCE}::test_each_failure_doubles_the_wait_and_an_answer_ends_it",
+                f"{PATIENCE}::test_one_account_that_fails_keeps_no_other_of_its_server_waiting",
+                f"{PATIENCE}::test_hosts_are_asked_side_by_side_and_accounts_of_one_in_order",
+            ],
+        ),
+        (
+            "a record that makes many requests to one host",
+            "four at a time, from this process",
+            [f"{PATIENCE}::test_a_host_is_asked_by_four_at_once_at_the_most"],
         ),
         (
             "a delete of what was never seen; a page that is older than a delete",

@@ -3,6 +3,7 @@
 import itertools
 import random
 import threading
+import time
 
 import pytest
 
@@ -16,6 +17,15 @@ TYPE = "ac.foundation.dataset.record"
 
 
 REVS = sorted(f"3labc{a}{b}222222" for a in "234567abc" for b in "234567")
+
+
+class TID:
+    """Revisions by time (https://atproto.com/specs/tid)."""
+
+    @staticmethod
+    def of(seconds):
+        letters, number = "234567abcdefghijklmnopqrstuvwxyz", int(seconds * 1e6) << 10
+        return "".join(letters[(number >> 5 * place) % 32] for place in range(12, -1, -1))
 
 
 def put(key, at, cid="c1", value=None):
@@ -117,6 +127,40 @@ def test_a_deleted_account_is_purged(catalogue):
     assert [row.state for row in catalogue.rows(ALICE)] == ["deleted", "deleted"]
     catalogue.apply([SetStatus(ALICE, "active"), put(key(), 1, "back")])
     assert shown(catalogue) == {(ALICE, "one"): "back"}
+
+
+def test_only_old_tombstones_that_were_taken_up_are_pruned(catalogue):
+    now = TID.of(time.time())
+    catalogue.apply([put(key(), 1), put(key("live"), 1), put(key("b", BOB), 1)])
+    catalogue.apply([Delete(key(), REVS[2])])
+    taken_up = catalogue.number
+    catalogue.apply([Delete(key("b", BOB), REVS[2]), Delete(key("new"), now)])
+    assert catalogue.prune(taken_up - 1) == 0
+    assert (catalogue.pruned, len(catalogue.rows(ALICE))) == (0, 3)
+    assert catalogue.prune(taken_up) == 1
+    assert catalogue.pruned == taken_up
+    assert {row.key.rkey for row in catalogue.rows(ALICE)} == {"live", "new"}
+    assert [row.state for row in catalogue.rows(BOB)] == ["deleted"]
+    assert catalogue.prune(catalogue.number) == 1  # the one that is new stays
+    assert catalogue.rows(BOB) == []
+    assert BOB not in catalogue.accounts()
+    assert catalogue.prune(catalogue.number, days=0) == 1
+    assert shown(catalogue) == {(ALICE, "live"): "c1"}
+    assert [row.key.rkey for row in catalogue.changes(0, 10)] == ["live"]
+
+
+@pytest.mark.parametrize("rev", ["", "zzzzzzzzzzzzz", "nonsense"])
+def test_a_tombstone_of_an_impossible_revision_isnt_kept_for_ever(catalogue, rev):
+    catalogue.apply([Delete(key(), rev)])
+    assert catalogue.prune(catalogue.number) == 1
+
+
+def test_many_tombstones_are_pruned(catalogue):
+    catalogue.apply([put(key(f"r{n}"), 1) for n in range(1200)])
+    catalogue.apply([Delete(key(f"r{n}"), REVS[2]) for n in range(0, 1200, 2)])
+    assert catalogue.prune(catalogue.number) == 600
+    assert len(catalogue.rows(ALICE)) == 600
+    assert len(list(catalogue.records())) == 600
 
 
 def test_changes_are_told_once_by_their_last(catalogue):

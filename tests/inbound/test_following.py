@@ -8,6 +8,7 @@ from atdata_core.discovery import FileCatalogue, FoundRecord
 from atdata_core.discovery.catalogue import Put
 from atdata_core.errors import ConfigurationError, ServiceError, UnreachableError
 from atdata_core.following import FirehoseSource, Interest, JetstreamSource, Subscription, follow
+from atdata_core.following.grace import LEAVING
 from atdata_core.verification import VerificationLevel
 from tests.support.jetstream import Jetstream
 from tests.support.liar import DID
@@ -126,9 +127,60 @@ def test_an_account_is_hidden_and_shown_with_its_status(world):
         assert shown(world.catalogue, world.alice.did) == held
     world.alice.remove()
     world.account(False, "deleted")
+    # At first it is only hidden, since it may come back.
     world.follow()
+    assert world.catalogue.status(world.alice.did) == LEAVING
+    assert shown(world.catalogue, world.alice.did) == {}
+    assert len(list(world.catalogue.records(hidden=True))) == 1
+    world.follow()
+    assert world.catalogue.status(world.alice.did) == LEAVING
+    world.follow(grace_hours=0)
     assert world.catalogue.status(world.alice.did) == "deleted"
     assert list(world.catalogue.records(hidden=True)) == []
+
+
+def test_an_account_that_is_back_within_its_grace_is_as_it_was(liar, catalogue):
+    status = "com.atproto.sync.getRepoStatus"
+    here = {"did": DID, "active": True, "rev": "3kbcdefghijkl"}
+    said = Subscription(dids=[DID], collections=[TYPE], level="transport")
+    liar.answer(status, here)
+    liar.add_record(TYPE, "one", dataset("one"))
+    follow(said, catalogue)
+    liar.answer(status, {"error": "RepoNotFound", "message": "who is that?"}, status=400)
+    follow(said, catalogue)
+    assert (catalogue.status(DID), shown(catalogue, DID)) == (LEAVING, {})
+    liar.answer(status, here)
+    follow(said, catalogue)
+    assert set(shown(catalogue, DID)) == {"one"}
+    # The next time its grace begins anew.
+    liar.answer(status, {"error": "RepoNotFound", "message": "who is that?"}, status=400)
+    follow(said.model_copy(update={"grace_hours": 1e-9}), catalogue)
+    follow(said.model_copy(update={"grace_hours": 1e-9}), catalogue)
+    assert catalogue.status(DID) == "deleted"
+
+
+def test_tombstones_are_pruned_with_a_sweep_once_their_deletion_was_taken_up(liar, catalogue):
+    liar.answer(
+        "com.atproto.sync.getRepoStatus", {"did": DID, "active": True, "rev": "3kbcdefghijkl"}
+    )
+    said = {"dids": [DID], "collections": [TYPE], "level": "transport", "sweep_hours": 1e-9}
+    uri = liar.add_record(TYPE, "one", dataset("one"))
+    follow(Subscription(**said), catalogue)
+    before = catalogue.number
+    del liar.records[uri]
+    follow(Subscription(**said), catalogue, seen=before)
+    [row] = catalogue.rows(DID)
+    assert row.state == "deleted"
+    for seen in (None, before):
+        assert follow(Subscription(**said), catalogue, seen=seen).pruned == 0
+    # Its revision is years old, but not for somebody who remembers for longer.
+    kept = Subscription(**said, tombstone_days=10_000)
+    assert follow(kept, catalogue, seen=row.number).pruned == 0
+    report = follow(Subscription(**said), catalogue, seen=row.number)
+    assert report.pruned == 1
+    assert "1 that went long ago are forgotten" in str(report)
+    assert catalogue.rows(DID) == []
+    assert catalogue.pruned == row.number
 
 
 def test_few_events_at_a_time_come_to_the_same(world):
