@@ -49,5 +49,9 @@ FIGURES = {
     "proof_ms": Limit("a record's proof checked: hashes, tree, signature", "ms", 5, False),
     "hash_gb_s": Limit("shards hashed", "GB/s", 0.5),
     "verified_share": Limit("share of hashing in batches of images from an index", "%", 80, False),
+    "step_ms": Limit("a Dagster step beyond the core call in it, over SQLite", "ms", 150, False),
+    "import_ms": Limit(
+        "import of all of `atdata_dagster` beyond Dagster and NumPy, CPU", "ms", 100, False
+    ),
     "writer_mb": Limit("writer's memory above resting, shards of 25 MB", "MB", 50, False),
 }

@@ -176,6 +176,23 @@ def test_a_secret_in_the_place_of_a_name_is_refused_and_not_repeated():
     assert "Sw0rdf1sh" not in "".join(traceback.format_exception(caught.value))
 
 
+def test_the_catalogue_s_place_and_a_shared_folder_are_said_with_the_layers(tmp_path, monkeypatch):
+    said = {
+        "local": {"root": "OUR_ROOT", "shared": True},
+        "catalogue": {"place": "OUR_CATALOGUE", "name": "weather"},
+    }
+    resources = LayersComponent.from_attributes_dict(attributes=said).build_resources()
+    assert resources["local"].layer.is_shared
+    monkeypatch.setenv("OUR_CATALOGUE", str(tmp_path / "catalogue.db"))
+    with dg.build_resources({"catalogue": resources["catalogue"]}) as opened:
+        assert opened.catalogue.name == "weather"
+        with opened.catalogue.open() as catalogue:
+            assert list(catalogue.records()) == []
+    assert (tmp_path / "catalogue.db").exists()
+    with pytest.raises(Exception, match="no name of an environment variable"):
+        LayersComponent.from_attributes_dict(attributes={"catalogue": {"place": "redis://h/0"}})
+
+
 def test_the_example_runs_through_all_layers(services, project, monkeypatch, instance):
     defs = load(project, monkeypatch)
     job = dg.define_asset_job(

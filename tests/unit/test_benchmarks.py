@@ -84,6 +84,17 @@ def test_our_own_adapter_is_measured_and_what_it_reads_is_checked(tmp_path, name
         measure(dataclasses.replace(job, operation="batches", seconds=0.01))
 
 
+def test_what_the_plugin_costs_is_measured(tmp_path):
+    from benchmarks import plugin
+    from benchmarks.goals import FIGURES
+
+    assert plugin.import_ms() > 0
+    step = plugin.step_ms(tmp_path)
+    # Far beyond the goal, for a machine that others use, too: what fails here is broken.
+    assert 0 < step < 10 * FIGURES["step_ms"].goal
+    assert not list(tmp_path.iterdir())
+
+
 def test_workloads_are_what_they_say():
     for workload in WORKLOADS.values():
         first = workload.rows()[0]
