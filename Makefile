@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run dev test pictures check bench fuzz clean
+.PHONY: help setup run dev test pictures reference check bench fuzz clean
 
 help: ## Lists these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,9 @@ test: $(VENV)/.dev ## Runs all tests, on real servers that they start and stop
 
 pictures: $(VENV)/.dev ## Takes the pictures of docs/pictures anew, from a running Dagster UI
 	@$(BIN)/python -m tests.browser docs/pictures
+
+reference: $(VENV)/.dev ## Makes docs/reference.md anew from the docstrings
+	@$(BIN)/python -m tests.support.reference
 
 check: $(VENV)/.dev ## Format, lint, direction of imports, types, and whether the definitions load
 	$(BIN)/ruff format --check .

@@ -61,6 +61,7 @@ defs = dg.Definitions.merge(
     build_inbox_definitions(
         "subscription.yaml",
         collections=[TYPE],
+        minimum_interval_seconds=15,
         default_status=dg.DefaultSensorStatus.RUNNING,
     ),
 )

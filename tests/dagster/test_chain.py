@@ -13,6 +13,7 @@ from atdata_core import (
     FileIndex,
     LocalIndex,
     S3DataStore,
+    StrongRef,
     load_dataset,
     packable,
 )
@@ -166,6 +167,29 @@ def test_a_new_version_links_to_the_one_before(services, instance, fresh):
     assert facts(second, f"atmosphere/{fresh}")[0]["atdata/previous"] == uris[0]
     assert list(load_dataset(uris[0], Point)) == list(points(3, 0))
     assert list(load_dataset(uris[1], Point)) == list(points(3, 1))
+
+
+def test_what_is_made_of_published_datasets_says_so(services, chain, instance, fresh):
+    @dataset_asset(
+        Point,
+        name=f"{fresh}_half",
+        promote=("atmosphere",),
+        ins={"whole": f"atmosphere/{fresh}"},
+    )
+    def half(whole: Dataset[Point]) -> Iterator[Point]:
+        yield from whole.head(5)
+
+    @dataset_asset(Point, name=f"{fresh}_quarter", ins={"half": f"local/{fresh}_half"})
+    def quarter(half: Dataset[Point]) -> Iterator[Point]:
+        yield next(iter(half))
+
+    result = run(build_definitions(chain, half, quarter), instance)
+    source, _ = facts(result, f"atmosphere/{fresh}")
+    made, _ = facts(result, f"atmosphere/{fresh}_half")
+    link = StrongRef(source["dagster/uri"], source["atdata/record_cid"])
+    assert load_dataset(made["dagster/uri"]).entry.derived_from == (link,)
+    assert FileIndex().get_dataset(f"{fresh}_quarter").derived_from == (link,)
+    assert made["atdata/derived_from"] == source["dagster/uri"]
 
 
 def test_a_parameter_is_fed_by_the_local_dataset_of_its_name(services, instance, fresh):

@@ -10,11 +10,12 @@ import pytest
 import yaml
 
 from atdata_core.following import Subscription
+from tests.support import pages
 from tests.support.publisher import TYPE, Publisher
 
-PAGE = (Path(__file__).parents[2] / "docs" / "following.md").read_text("utf-8")
-FIND, FOLLOW, DRIVE, OWN = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
-SUBSCRIPTION, COMPONENT = re.findall(r"```yaml\n(.*?)```", PAGE, flags=re.DOTALL)
+PAGE = pages.read("docs/following.md")
+FIND, FOLLOW, DRIVE, OWN = pages.blocks("docs/following.md", "python")
+SUBSCRIPTION, COMPONENT = pages.blocks("docs/following.md", "yaml")
 
 
 @pytest.fixture

@@ -1,8 +1,6 @@
 """What the page on Dagster says to write works as it stands there."""
 
-import re
 import sys
-from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -10,12 +8,13 @@ import yaml
 
 from atdata_core import FileIndex
 from atdata_dagster import components
+from tests.support import pages
 
-PAGE = (Path(__file__).parents[2] / "docs" / "dagster.md").read_text("utf-8")
+PAGE = pages.read("docs/dagster.md")
 
 
 def blocks(language):
-    return re.findall(rf"```{language}\n(.*?)```", PAGE, flags=re.DOTALL)
+    return pages.blocks("docs/dagster.md", language)
 
 
 @pytest.fixture

@@ -1,27 +1,25 @@
 """What the README says to write and to type works as it stands there."""
 
-import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import dagster as dg
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support import pages
+from tests.support.pages import ROOT
+
 README = ROOT / "README.md"
 
 
 def blocks(language):
-    text = README.read_text("utf-8")
-    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+    return pages.blocks("README.md", language)
 
 
 def commands():
     """What the README says to type, comments left out."""
-    lines = [line for block in blocks("console") for line in block.splitlines()]
-    return [line.removeprefix("$ ").partition("  #")[0] for line in lines]
+    return [line for block in blocks("console") for line in pages.typed(block)]
 
 
 @pytest.fixture
@@ -66,26 +64,8 @@ def test_the_readme_is_followed_to_the_letter_in_an_empty_folder(tmp_path):
     typed = [line for line in rest if not line.startswith("make ")]
     assert typed[-1] == "dagster dev -f readings.py"  # which doesn't end
     typed[-1] = "dagster definitions validate -f readings.py"
-    script = [
-        "set -e",
-        "trap 'python -m atdata_dagster.devnet down' EXIT",
-        *typed,
-        "python load.py",
-    ]
-    kept = {
-        k: v for k, v in os.environ.items() if not k.startswith(("ATDATA_", "AWS_", "DAGSTER_"))
-    }
-    cache = os.environ.get("ATDATA_DEVNET_CACHE")
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    ran = subprocess.run(
-        ["bash", "-c", "\n".join(script)],
-        cwd=folder,
-        env=kept
-        | {"PATH": path, "PYTHONPATH": str(site)}
-        | ({"ATDATA_DEVNET_CACHE": cache} if cache else {}),
-        capture_output=True,
-        text=True,
-    )
+    env = pages.environment(PYTHONPATH=str(site))
+    ran = pages.run([*typed, "python load.py"], folder, env)
     assert ran.returncode == 0, ran.stderr[-4000:]
     assert "(3, 8) ['north', 'south', 'west']" in ran.stdout
     assert "\nBYTES\n- did:plc:" in ran.stdout

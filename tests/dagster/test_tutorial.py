@@ -24,7 +24,7 @@ for second in $(seq 180); do
 done
 kill -INT $dagster
 for second in $(seq 60); do kill -0 $dagster 2> /dev/null || break; sleep 1; done
-! kill -9 $dagster 2> /dev/null
+if kill -9 $dagster 2> /dev/null; then echo "Dagster did not end at Ctrl-C" >&2; exit 1; fi
 """
 
 
@@ -57,7 +57,7 @@ def test_the_tutorial_is_followed_to_the_letter(tmp_path):
     out = done.stdout
     found = re.search(r"> python find\.py\n(did:plc:\w+)/(\w+)\n", out)
     did, rkey = found.groups()
-    assert re.search(r"north: [\d.]+ m/s\nsouth: [\d.]+ m/s\nwest: 2[\d.]+ m/s\n", out)
+    assert re.search(r"north: [\d.]+ m/s\nsouth: [\d.]+ m/s\nwest: [23][\d.]+ m/s\n", out)
     assert "proven to the level 'bytes':\ndid:plc:" in out
     uri = f"at://{did}/ac.foundation.dataset.record/{rkey}"
     assert re.search(rf"\d+ storms at at://did:plc:.*\nderived from {uri} at bafyrei", out)

@@ -25,7 +25,9 @@ def test_nothing_runs_in_a_new_folder(cli, tmp_path):
 def test_help_tells_of_every_command(cli, tmp_path):
     shown = cli("--help", cwd=tmp_path)
     assert shown.returncode == 0
-    assert all(name in shown.stdout for name in ("up", "down", "status", "env", "registry"))
+    assert all(
+        name in shown.stdout for name in ("up", "down", "status", "env", "account", "registry")
+    )
     assert cli("env", "--help", cwd=tmp_path).returncode == 0
     assert cli(cwd=tmp_path).returncode == 2
 
@@ -46,6 +48,15 @@ def test_a_restart_finds_identity_and_data_again(software, cli, tmp_path, proces
     assert "devnet env)" in first.stdout
     again = cli("up", cwd=tmp_path)
     assert (again.returncode, "already up" in again.stdout) == (0, True)
+
+    account = cli("account", "bob", cwd=tmp_path)
+    name, password = account.stdout.splitlines()
+    assert name == "export ATDATA_HANDLE='bob.test'"
+    assert password.startswith("export ATDATA_APP_PASSWORD='")
+    taken = cli("account", "bob", cwd=tmp_path)
+    assert (taken.returncode, taken.stdout) == (1, "")
+    assert taken.stderr.startswith("devnet: ")
+    assert "taken" in taken.stderr
 
     status = cli("status", cwd=tmp_path)
     assert status.returncode == 0
