@@ -10,13 +10,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from atdata_core.atproto.records import DATASET_TYPES
-from atdata_core.discovery import Catalogue, Row
-from atdata_core.following import Report, Subscription, follow
 from atdata_core.indexes import LocalIndex
 from atdata_core.indexes.changes import TeamChanges
 from atdata_dagster.partitions import (
@@ -29,13 +27,17 @@ from atdata_dagster.partitions import (
     team_entries_partitions,
 )
 
+if TYPE_CHECKING:
+    from atdata_core.discovery import Catalogue, Row
+    from atdata_core.following import Report, Subscription
+
 _CURSOR_VERSION = 1
 AUTOMATED = {"dagster/from_automation_condition": "true"}
 """The tags of runs that automation asked for."""
 
 
 def build_atmosphere_sensor(
-    subscription: Subscription | str | PathLike[str],
+    subscription: "Subscription | str | PathLike[str]",
     *,
     name: str = "atmosphere_records",
     collections: Sequence[str] = DATASET_TYPES,
@@ -79,6 +81,8 @@ def build_atmosphere_sensor(
         **options,
     )
     def atmosphere(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        from atdata_core.following import follow
+
         with context.resources.catalogue.open() as catalogue:
             place = _Place.read(context.cursor, catalogue.epoch, catalogue.pruned)
             report = follow(
@@ -125,8 +129,8 @@ class _Place:
 
 def _observe_records(
     context: dg.SensorEvaluationContext,
-    catalogue: Catalogue,
-    report: Report,
+    catalogue: "Catalogue",
+    report: "Report",
     place: _Place,
     collections: tuple[str, ...],
     max_events: int,
@@ -184,11 +188,11 @@ def _cancel_queued(instance: dg.DagsterInstance, collections: Sequence[str]) -> 
                 instance.run_coordinator.cancel_run(run.run_id)
 
 
-def _partition(row: Row) -> str:
+def _partition(row: "Row") -> str:
     return record_partition(row.key.did, row.key.rkey)
 
 
-def _visible(catalogue: Catalogue, collection: str) -> set[str]:
+def _visible(catalogue: "Catalogue", collection: str) -> set[str]:
     return {
         record_partition(record.did, record.rkey)
         for record in catalogue.records()
@@ -196,7 +200,7 @@ def _visible(catalogue: Catalogue, collection: str) -> set[str]:
     }
 
 
-def _observation(collection: str, partition: str, row: Row) -> dg.AssetObservation:
+def _observation(collection: str, partition: str, row: "Row") -> dg.AssetObservation:
     return dg.AssetObservation(
         asset_key=records_key(collection),
         partition=partition,
