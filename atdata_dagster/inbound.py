@@ -9,16 +9,14 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from atdata_core import Dataset, StrongRef
 from atdata_core.atmosphere import AtmosphereClient, AtUri, DatasetLoader
 from atdata_core.atproto.records import DATASET_TYPES
-from atdata_core.discovery import fetch_record
 from atdata_core.errors import NotFoundError, VerificationError
-from atdata_core.following import Subscription
 from atdata_dagster.automation import build_inbound_freshness_checks, receive_what_is_observed
 from atdata_dagster.definitions import default_resources
 from atdata_dagster.partitions import (
@@ -34,12 +32,15 @@ from atdata_dagster.partitions import (
 from atdata_dagster.resources import CatalogueResource
 from atdata_dagster.sensors import build_atmosphere_sensor
 
+if TYPE_CHECKING:
+    from atdata_core.following import Subscription
+
 _GROUP = "inbox"
 _AUTOMATED = "dagster/from_automation_condition"
 
 
 def build_inbox_definitions(
-    subscription: Subscription | str | PathLike[str],
+    subscription: "Subscription | str | PathLike[str]",
     *,
     collections: Sequence[str] = DATASET_TYPES,
     fresh_within: timedelta | None = None,
@@ -164,7 +165,7 @@ def team_entries_asset() -> Any:
 
 
 def inbox_asset(
-    collection: str, subscription: Subscription | str | PathLike[str], **asset_options: Any
+    collection: str, subscription: "Subscription | str | PathLike[str]", **asset_options: Any
 ) -> dg.AssetsDefinition:
     """The asset that makes a local dataset from each followed record of a type.
 
@@ -191,6 +192,8 @@ def inbox_asset(
     }
 
     def inbox(context: dg.AssetExecutionContext) -> Iterator[dg.Output[Any]]:
+        from atdata_core.following import Subscription
+
         did, rkey = parse_record_partition(context.partition_key)
         uri = str(AtUri(did, collection, rkey))
         dataset = _observed(context, uri, Subscription.load(subscription))
@@ -209,7 +212,7 @@ def inbox_asset(
 
 
 def _observed(
-    context: dg.AssetExecutionContext, uri: str, said: Subscription
+    context: dg.AssetExecutionContext, uri: str, said: "Subscription"
 ) -> Dataset[Any] | None:
     """The dataset to make, or None if there is nothing to do."""
     loader = DatasetLoader(AtmosphereClient(), verify=said.level)
@@ -232,7 +235,9 @@ def _observed(
     return None
 
 
-def _is_there(uri: str, said: Subscription) -> bool:
+def _is_there(uri: str, said: "Subscription") -> bool:
+    from atdata_core.discovery import fetch_record
+
     try:
         fetch_record(uri, level=said.least)
     except NotFoundError:

@@ -8,7 +8,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import dagster as dg
 from pydantic import Field, PrivateAttr
@@ -23,10 +23,12 @@ from atdata_core import (
     S3DataStore,
 )
 from atdata_core.atmosphere import AtmosphereClient
-from atdata_core.discovery import Catalogue, open_catalogue
 from atdata_core.errors import ConfigurationError
 from atdata_dagster.names import Layer
 from atdata_dagster.places import PLACE, place_of
+
+if TYPE_CHECKING:
+    from atdata_core.discovery import Catalogue
 
 _SECRET: dict[str, Any] = {"dagster__is_secret": True}
 _MASK = "********"
@@ -269,12 +271,14 @@ class CatalogueResource(dg.ConfigurableResource[Any]):
         default="main", description="Which one: a Redis may hold one for each subscription."
     )
 
-    def open(self) -> Catalogue:
+    def open(self) -> "Catalogue":
         """The catalogue; to be closed.
 
         Raises:
             ConfigurationError: Nothing says where it is.
         """
+        from atdata_core.discovery import open_catalogue
+
         return open_catalogue(self.place, self.name)
 
 

@@ -10,13 +10,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
 from atdata_core.atproto.records import DATASET_TYPES
-from atdata_core.discovery import Catalogue, Row
-from atdata_core.following import Report, Subscription, follow
 from atdata_core.indexes import LocalIndex
 from atdata_core.indexes.changes import TeamChanges
 from atdata_dagster.partitions import (
@@ -28,11 +26,15 @@ from atdata_dagster.partitions import (
     team_entries_partitions,
 )
 
+if TYPE_CHECKING:
+    from atdata_core.discovery import Catalogue, Row
+    from atdata_core.following import Report, Subscription
+
 _CURSOR_VERSION = 1
 
 
 def build_atmosphere_sensor(
-    subscription: Subscription | str | PathLike[str],
+    subscription: "Subscription | str | PathLike[str]",
     *,
     name: str = "atmosphere_records",
     collections: Sequence[str] = DATASET_TYPES,
@@ -76,6 +78,8 @@ def build_atmosphere_sensor(
         **options,
     )
     def atmosphere(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        from atdata_core.following import follow
+
         with context.resources.catalogue.open() as catalogue:
             report = follow(subscription, catalogue, budget_s=budget_s, max_events=max_events)
             for did, why in {**report.waiting, **report.failed}.items():
@@ -110,8 +114,8 @@ class _Place:
 
 def _observe_records(
     context: dg.SensorEvaluationContext,
-    catalogue: Catalogue,
-    report: Report,
+    catalogue: "Catalogue",
+    report: "Report",
     collections: tuple[str, ...],
     max_events: int,
 ) -> dg.SensorResult:
@@ -153,11 +157,11 @@ def _observe_records(
     )
 
 
-def _partition(row: Row) -> str:
+def _partition(row: "Row") -> str:
     return record_partition(row.key.did, row.key.rkey)
 
 
-def _visible(catalogue: Catalogue, collection: str) -> set[str]:
+def _visible(catalogue: "Catalogue", collection: str) -> set[str]:
     return {
         record_partition(record.did, record.rkey)
         for record in catalogue.records()
@@ -165,7 +169,7 @@ def _visible(catalogue: Catalogue, collection: str) -> set[str]:
     }
 
 
-def _observation(collection: str, partition: str, row: Row) -> dg.AssetObservation:
+def _observation(collection: str, partition: str, row: "Row") -> dg.AssetObservation:
     return dg.AssetObservation(
         asset_key=records_key(collection),
         partition=partition,
