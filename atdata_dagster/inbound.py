@@ -35,6 +35,7 @@ from atdata_dagster.resources import CatalogueResource
 from atdata_dagster.sensors import AUTOMATED, build_atmosphere_sensor
 
 _GROUP = "inbox"
+_INTERVAL_S = 30
 
 
 def build_inbox_definitions(
@@ -64,13 +65,17 @@ def build_inbox_definitions(
         resources: In place of, or beside, ``catalogue`` and the layers' IO managers.
         asset_options: Passed on to ``dg.asset`` for ``inbox/<collection>``.
         default_status: Whether the two sensors run before somebody starts them.
-        **sensor_options: Passed on to `build_atmosphere_sensor`.
+        **sensor_options: Passed on to `build_atmosphere_sensor`. What is asked for more often than
+            each 30 seconds with ``minimum_interval_seconds`` is asked of automation as often.
     """
     inbox = [inbox_asset(each, subscription, **(asset_options or {})) for each in collections]
     automation = dg.AutomationConditionSensorDefinition(
         "inbox_automation",
         target=dg.AssetSelection.assets(*(each.key for each in inbox)),
         default_status=default_status,
+        minimum_interval_seconds=min(
+            _INTERVAL_S, sensor_options.get("minimum_interval_seconds", _INTERVAL_S)
+        ),
         # A run for each partition: a backfill of several fails as a whole, and ends the runs of
         # the others, when one of its partitions is removed meanwhile.
         emit_backfills=False,

@@ -16,7 +16,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -29,6 +28,7 @@ import dagster as dg
 from atdata_core.discovery import open_catalogue
 from atdata_dagster.devnet import Devnet
 from atdata_dagster.partitions import inbox_key, record_partition, record_partitions, records_key
+from benchmarks.endurance_chaos import Chaos
 from benchmarks.endurance_publishers import COLLECTION, Publisher
 
 _AUTOMATED = {"dagster/from_automation_condition": "true"}
@@ -53,42 +53,6 @@ class Outcome:
             f"{len(self.lost)} lost, {len(self.ghosts)} ghosts, "
             f"{len(self.twice)} materialized twice"
         )
-
-
-class Chaos(threading.Thread):
-    """Kills services of a devnet that starts them anew, one at a time.
-
-    Args:
-        net: The devnet.
-        names: The services.
-        pause_s: The mean time between two.
-        seed: Of all that is random.
-    """
-
-    def __init__(self, net: Devnet, names: list[str], pause_s: float, seed: int) -> None:
-        super().__init__(daemon=True)
-        self.net = net
-        self.names = names
-        self.pause_s = pause_s
-        self.random = random.Random(seed)
-        self.stopping = threading.Event()
-        self.kills: Counter[str] = Counter()
-
-    def run(self) -> None:
-        while not self.stopping.wait(self.random.uniform(0.5, 1.5) * self.pause_s):
-            name = self.random.choice(self.names)
-            with contextlib.suppress(ProcessLookupError):  # it is just being started anew
-                os.kill(self.net.pid(name), signal.SIGKILL)
-                self.kills[name] += 1
-
-    def stop(self) -> None:
-        """Ends the killing, and waits until all services are up."""
-        self.stopping.set()
-        if self.ident is not None:
-            self.join()
-        end = time.monotonic() + 60
-        while not self.net.status().ok and time.monotonic() < end:
-            time.sleep(0.2)
 
 
 class Reader:
