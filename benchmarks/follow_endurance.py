@@ -66,7 +66,8 @@ class Reader:
         (self.home / "dagster.yaml").write_text(
             "telemetry: {enabled: false}\nconcurrency: {runs: {max_concurrent_runs: 2}}\n"
             # Runs that are killed with their daemon are failed ones then, and asked for again.
-            "run_monitoring: {enabled: true, poll_interval_seconds: 5, start_timeout_seconds: 90}\n"
+            "run_monitoring: {enabled: true, poll_interval_seconds: 5, start_timeout_seconds: 90, "
+            "max_runtime_seconds: 120}\n"
             + (f"storage: {{postgres: {{postgres_url: '{storage}'}}}}\n" if storage else "")
         )
         subscription = folder / "subscription.json"
@@ -125,36 +126,6 @@ class Reader:
     def listed(self) -> dict[str, str]:
         with open_catalogue(self.catalogue) as catalogue:
             return {record_partition(r.did, r.rkey): r.cid for r in catalogue.records()}
-
-
-def tick_for_ever() -> None:
-    """What Dagster's daemon does with a sensor, in its order; killed at any point."""
-    from benchmarks.endurance_location import defs
-
-    home = Path(os.environ["DAGSTER_HOME"])
-    kept = home / "cursor"
-    resources = {"catalogue": defs.resources["catalogue"]}
-    [sensor] = [s for s in defs.sensors if s.name == "atmosphere_records"]
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        while True:
-            cursor = kept.read_text() if kept.exists() else None
-            with dg.build_sensor_context(
-                instance=instance, cursor=cursor, resources=resources
-            ) as context:
-                done = sensor.evaluate_tick(context)
-            for event in done.asset_events:
-                instance.report_runless_asset_event(event)
-            for request in done.dynamic_partitions_requests or []:
-                for key in request.partition_keys:
-                    if isinstance(request, dg.DeleteDynamicPartitionsRequest):
-                        instance.delete_dynamic_partition(request.partitions_def_name, key)
-                    else:
-                        instance.add_dynamic_partitions(request.partitions_def_name, [key])
-            part = kept.with_suffix(".part")
-            part.write_text(str(done.cursor))
-            part.replace(kept)
-            print(done.skip_message, flush=True)
-            time.sleep(0.2)
 
 
 class Automation:
@@ -243,7 +214,7 @@ def endure(
     }
     reader = Reader(folder, said, catalogue or str(folder / "catalogue.db"), storage)
     daemon_command = ["dagster._daemon", "run", "-m", "benchmarks.endurance_location"]
-    command = daemon_command if daemon else ["benchmarks.follow_endurance", "--follower"]
+    command = daemon_command if daemon else ["benchmarks.endurance_follower"]
     automation = None if daemon else Automation(reader)
     outcome = Outcome()
     victims = ["redis", "pds", *(f"pds-{number}" for number in range(2, pds + 1))]
@@ -338,7 +309,6 @@ def _compare(reader: Reader, held: dict[str, str], outcome: Outcome) -> Outcome:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.follow_endurance")
-    parser.add_argument("--follower", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--daemon", action="store_true", help="Dagster's own daemon follows")
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--publishers", type=int, default=4)
@@ -352,8 +322,6 @@ def main() -> int:
     parser.add_argument("--postgres", action="store_true", help="Dagster keeps all in Postgres")
     parser.add_argument("--patience", type=float, default=600.0, metavar="SECONDS")
     options = parser.parse_args()
-    if options.follower:
-        tick_for_ever()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="atdata-endurance-")))
         storage = ""
