@@ -1,4 +1,4 @@
-"""The side of the endurance run that follows without Dagster's daemon; to be killed at any point."""
+"""The endurance run without Dagster's daemon: what follows, to be killed at any point."""
 
 import os
 import time
