@@ -16,7 +16,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -29,6 +28,7 @@ import dagster as dg
 from atdata_core.discovery import open_catalogue
 from atdata_dagster.devnet import Devnet
 from atdata_dagster.partitions import inbox_key, record_partition, record_partitions, records_key
+from benchmarks.endurance_chaos import Chaos
 from benchmarks.endurance_publishers import COLLECTION, Publisher
 
 _AUTOMATED = {"dagster/from_automation_condition": "true"}
@@ -55,42 +55,6 @@ class Outcome:
         )
 
 
-class Chaos(threading.Thread):
-    """Kills services of a devnet that starts them anew, one at a time.
-
-    Args:
-        net: The devnet.
-        names: The services.
-        pause_s: The mean time between two.
-        seed: Of all that is random.
-    """
-
-    def __init__(self, net: Devnet, names: list[str], pause_s: float, seed: int) -> None:
-        super().__init__(daemon=True)
-        self.net = net
-        self.names = names
-        self.pause_s = pause_s
-        self.random = random.Random(seed)
-        self.stopping = threading.Event()
-        self.kills: Counter[str] = Counter()
-
-    def run(self) -> None:
-        while not self.stopping.wait(self.random.uniform(0.5, 1.5) * self.pause_s):
-            name = self.random.choice(self.names)
-            with contextlib.suppress(ProcessLookupError):  # it is just being started anew
-                os.kill(self.net.pid(name), signal.SIGKILL)
-                self.kills[name] += 1
-
-    def stop(self) -> None:
-        """Ends the killing, and waits until all services are up."""
-        self.stopping.set()
-        if self.ident is not None:
-            self.join()
-        end = time.monotonic() + 60
-        while not self.net.status().ok and time.monotonic() < end:
-            time.sleep(0.2)
-
-
 class Reader:
     """The side that follows: a Dagster home, a catalogue, a subscription."""
 
@@ -102,7 +66,8 @@ class Reader:
         (self.home / "dagster.yaml").write_text(
             "telemetry: {enabled: false}\nconcurrency: {runs: {max_concurrent_runs: 2}}\n"
             # Runs that are killed with their daemon are failed ones then, and asked for again.
-            "run_monitoring: {enabled: true, poll_interval_seconds: 5, start_timeout_seconds: 90}\n"
+            "run_monitoring: {enabled: true, poll_interval_seconds: 5, start_timeout_seconds: 90, "
+            "max_runtime_seconds: 120}\n"
             + (f"storage: {{postgres: {{postgres_url: '{storage}'}}}}\n" if storage else "")
         )
         subscription = folder / "subscription.json"
@@ -161,36 +126,6 @@ class Reader:
     def listed(self) -> dict[str, str]:
         with open_catalogue(self.catalogue) as catalogue:
             return {record_partition(r.did, r.rkey): r.cid for r in catalogue.records()}
-
-
-def tick_for_ever() -> None:
-    """What Dagster's daemon does with a sensor, in its order; killed at any point."""
-    from benchmarks.endurance_location import defs
-
-    home = Path(os.environ["DAGSTER_HOME"])
-    kept = home / "cursor"
-    resources = {"catalogue": defs.resources["catalogue"]}
-    [sensor] = [s for s in defs.sensors if s.name == "atmosphere_records"]
-    with dg.DagsterInstance.from_config(str(home)) as instance:
-        while True:
-            cursor = kept.read_text() if kept.exists() else None
-            with dg.build_sensor_context(
-                instance=instance, cursor=cursor, resources=resources
-            ) as context:
-                done = sensor.evaluate_tick(context)
-            for event in done.asset_events:
-                instance.report_runless_asset_event(event)
-            for request in done.dynamic_partitions_requests or []:
-                for key in request.partition_keys:
-                    if isinstance(request, dg.DeleteDynamicPartitionsRequest):
-                        instance.delete_dynamic_partition(request.partitions_def_name, key)
-                    else:
-                        instance.add_dynamic_partitions(request.partitions_def_name, [key])
-            part = kept.with_suffix(".part")
-            part.write_text(str(done.cursor))
-            part.replace(kept)
-            print(done.skip_message, flush=True)
-            time.sleep(0.2)
 
 
 class Automation:
@@ -279,7 +214,7 @@ def endure(
     }
     reader = Reader(folder, said, catalogue or str(folder / "catalogue.db"), storage)
     daemon_command = ["dagster._daemon", "run", "-m", "benchmarks.endurance_location"]
-    command = daemon_command if daemon else ["benchmarks.follow_endurance", "--follower"]
+    command = daemon_command if daemon else ["benchmarks.endurance_follower"]
     automation = None if daemon else Automation(reader)
     outcome = Outcome()
     victims = ["redis", "pds", *(f"pds-{number}" for number in range(2, pds + 1))]
@@ -374,7 +309,6 @@ def _compare(reader: Reader, held: dict[str, str], outcome: Outcome) -> Outcome:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.follow_endurance")
-    parser.add_argument("--follower", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--daemon", action="store_true", help="Dagster's own daemon follows")
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--publishers", type=int, default=4)
@@ -388,8 +322,6 @@ def main() -> int:
     parser.add_argument("--postgres", action="store_true", help="Dagster keeps all in Postgres")
     parser.add_argument("--patience", type=float, default=600.0, metavar="SECONDS")
     options = parser.parse_args()
-    if options.follower:
-        tick_for_ever()
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="atdata-endurance-")))
         storage = ""

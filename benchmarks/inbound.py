@@ -47,6 +47,7 @@ def measure(*, quick: bool) -> dict[str, Any]:
             "idle": _idle(net, folder / "idle", 10 if quick else 50),
             "flood": _flood(net, folder / "flood", 1_000 if quick else 10_000),
             "latency": _latency(net, folder / "latency", 3 if quick else 9),
+            "load": round(os.getloadavg()[1], 1),
         }
 
 
@@ -300,4 +301,5 @@ def rows(found: dict[str, Any]) -> list[list[str]]:
     for name, each in latency.items():
         if name != "all":
             table.append([f"of that: {name}", f"{median(each):.1f} s"])
+    table.append(["processes that wanted to run meanwhile, on the average", str(found["load"])])
     return table

@@ -26,6 +26,7 @@ class Grace:
 
     def __init__(self, catalogue: Catalogue, hours: float) -> None:
         self._seconds = hours * 3600
+        self._catalogue = catalogue
         text = catalogue.cursor(_SOURCE) or "{}"
         self._since: dict[str, float] = json.loads(text)
 
@@ -50,6 +51,8 @@ class Grace:
             elif change.status != "deleted":
                 self._since.pop(change.did, None)
                 found.append(change)
+            elif self._catalogue.status(change.did) == "deleted":
+                found.append(change)  # It was purged already.
             else:
                 self._since.setdefault(change.did, time.time())
                 over = self._is_over(change.did)

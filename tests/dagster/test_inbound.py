@@ -413,6 +413,14 @@ def test_everything_is_stopped_until_somebody_starts_it(reader):
     assert build_atmosphere_sensor("x").default_status == stopped
 
 
+@pytest.mark.parametrize(("given", "automation"), [({}, 30), ({"s": 5}, 5), ({"s": 300}, 30)])
+def test_automation_is_asked_as_often_as_the_sensor(given, automation):
+    options = {"minimum_interval_seconds": given["s"]} if given else {}
+    sensors = build_inbox_definitions("s.yaml", **options).sensors
+    found = {sensor.name: sensor.minimum_interval_seconds for sensor in sensors}
+    assert found == {"atmosphere_records": given.get("s", 30), "inbox_automation": automation}
+
+
 def test_all_can_be_observed_by_hand(reader, alice, instance):
     alice.put("one")
     reader.tick()

@@ -157,6 +157,9 @@ def test_an_account_that_is_back_within_its_grace_is_as_it_was(liar, catalogue):
     follow(said.model_copy(update={"grace_hours": 1e-9}), catalogue)
     follow(said.model_copy(update={"grace_hours": 1e-9}), catalogue)
     assert catalogue.status(DID) == "deleted"
+    # What is purged isn't given another grace whenever it is looked at.
+    follow(said.model_copy(update={"quota": 7}), catalogue)
+    assert catalogue.status(DID) == "deleted"
 
 
 def test_tombstones_are_pruned_with_a_sweep_once_their_deletion_was_taken_up(liar, catalogue):
