@@ -23,6 +23,7 @@ from atdata_core.errors import AtdataError
 from atdata_core.fieldtypes import Shape
 from atdata_core.indexes import AbstractIndex, AtmosphereIndex, FileIndex, LocalIndex
 from atdata_core.loading import load_dataset, load_splits
+from atdata_core.progress import progress_bar
 from atdata_core.promotion import promote_to_atmosphere
 from atdata_core.publishing.attestations import attestations
 from atdata_core.publishing.evidence_files import evidence, verify_evidence
@@ -73,6 +74,7 @@ __all__ = [
     "load_dataset",
     "load_splits",
     "packable",
+    "progress_bar",
     "promote_to_atmosphere",
     "verify_evidence",
 ]

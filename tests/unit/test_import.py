@@ -42,6 +42,7 @@ EXPORTED = {
     "load_dataset",
     "load_splits",
     "packable",
+    "progress_bar",
     "promote_to_atmosphere",
     "verify_evidence",
 }
