@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from atdata_core.following import Subscription
 
 _GROUP = "inbox"
+_INTERVAL_S = 30
 
 
 def build_inbox_definitions(
@@ -45,7 +46,7 @@ def build_inbox_definitions(
     fresh_within: timedelta | None = None,
     resources: Mapping[str, Any] | None = None,
     asset_options: Mapping[str, Any] | None = None,
-    minimum_interval_seconds: int = 30,
+    minimum_interval_seconds: int = _INTERVAL_S,
     default_status: dg.DefaultSensorStatus = dg.DefaultSensorStatus.STOPPED,
     **sensor_options: Any,
 ) -> dg.Definitions:
@@ -65,7 +66,8 @@ def build_inbox_definitions(
         fresh_within: With a time, a check tells whether anything was observed within it.
         resources: In place of, or beside, ``catalogue`` and the layers' IO managers.
         asset_options: Passed on to ``dg.asset`` for ``inbox/<collection>``.
-        minimum_interval_seconds: The least time between two ticks of either sensor.
+        minimum_interval_seconds: The least time between two ticks of ``atmosphere_records``. Of
+            ``inbox_automation`` too, if it is less than 30 seconds.
         default_status: Whether the two sensors run before somebody starts them.
         **sensor_options: Passed on to `build_atmosphere_sensor`.
     """
@@ -74,7 +76,7 @@ def build_inbox_definitions(
         "inbox_automation",
         target=dg.AssetSelection.assets(*(each.key for each in inbox)),
         default_status=default_status,
-        minimum_interval_seconds=minimum_interval_seconds,
+        minimum_interval_seconds=min(minimum_interval_seconds, _INTERVAL_S),
         # A run for each partition: a backfill of several fails as a whole, and ends the runs of
         # the others, when one of its partitions is removed meanwhile.
         emit_backfills=False,

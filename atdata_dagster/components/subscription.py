@@ -26,6 +26,12 @@ class SubscriptionScaffoldParams(BaseModel):
     source: str | None = Field(
         default=None, description="Where changes are heard of: poll, firehose:…, jetstream:…."
     )
+    grace_hours: float = Field(
+        default=72.0, description="For how many hours an account that is gone is only hidden."
+    )
+    tombstone_days: float = Field(
+        default=30.0, description="For how many days it is remembered that a record is gone."
+    )
     layer: Literal["local", "team"] = Field(
         default="local", description="Where their datasets are made."
     )
@@ -98,6 +104,12 @@ class SubscriptionComponent(dg.Component, dg.Resolvable, dg.Model):
     sweep_hours: float = Field(
         default=24.0,
         description="After how many hours everything is read anew, whatever the source told.",
+    )
+    grace_hours: float = Field(
+        default=72.0, description="For how many hours an account that is gone is only hidden."
+    )
+    tombstone_days: float = Field(
+        default=30.0, description="For how many days it is remembered that a record is gone."
     )
     layer: Literal["local", "team"] = Field(
         default="local", description="Where the copies are made; team on several machines."
