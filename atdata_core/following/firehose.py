@@ -108,9 +108,13 @@ def _take(kind: str, body: Mapping[str, Any], hearing: Hearing) -> None:
     if not hearing.wants(did):
         return
     if kind == "#commit":
+        ops = body.get("ops")
         if body.get("tooBig"):
             hearing.repository(did, "a commit was too large for the stream")
-        for op in body.get("ops") or ():
+        if not isinstance(ops, list) or not all(isinstance(op, dict) for op in ops):
+            hearing.repository(did, "a commit in the stream makes no sense")
+            ops = []
+        for op in ops:
             collection, _, rkey = str(op.get("path")).partition("/")
             link = op.get("cid")
             cid = link.get("$link") if isinstance(link, dict) else None

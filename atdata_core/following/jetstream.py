@@ -125,7 +125,14 @@ class JetstreamSource(Source):
                 body = _former(body)
             stated = body.get("kind") in ("info", "error")
             return body if stated or isinstance(body["time_us"], int) else None
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ):
             return None
 
 
@@ -134,18 +141,23 @@ def _take(body: Mapping[str, Any], hearing: Hearing) -> None:
     if not hearing.wants(did):
         return
     if kind == "commit":
-        commit = body.get("commit") or {}
+        commit = _map(body, "commit")
         gone = commit.get("operation") == "delete"
         cid = None if gone else str(commit.get("cid"))
         collection, rkey, rev = (str(commit.get(name)) for name in ("collection", "rkey", "rev"))
         hearing.record(did, collection, rkey, rev, cid)
     elif kind == "account":
-        account = body.get("account") or {}
+        account = _map(body, "account")
         hearing.account(did, account.get("active"), account.get("status"))
     elif kind == "sync":
         hearing.repository(did, "its repository was reset")
     elif kind == "identity":
         hearing.identity(did)
+
+
+def _map(body: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = body.get(name)
+    return found if isinstance(found, Mapping) else {}
 
 
 def _former(frame: Mapping[str, Any]) -> dict[str, Any]:

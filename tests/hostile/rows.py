@@ -9,7 +9,7 @@ PROOF, INDEXES, SECRETS = f"{U}/test_proof.py", f"{C}/test_indexes.py", f"{H}/te
 DOOR, HANDLES, HOSTS = f"{H}/test_door.py", f"{H}/test_handles.py", f"{H}/test_hosts.py"
 RECORDS, SERVICES = f"{H}/test_records.py", f"{F}/test_services.py"
 MANIFESTS, INPUT = f"{C}/test_manifests.py", f"{F}/test_input.py"
-FOLLOWING = "tests/inbound/test_following.py"
+FOLLOWING, STREAM = "tests/inbound/test_following.py", f"{H}/test_stream.py"
 PUBLISHER, PATIENCE = f"{H}/test_publisher.py", "tests/inbound/test_patience.py"
 CATALOGUE, LISTING = "tests/inbound/test_catalogue.py", "tests/inbound/test_listing.py"
 
@@ -471,6 +471,23 @@ ROWS = {
                 f"{FOLLOWING}::test_a_frame_that_cant_be_read_is_a_gap",
                 f"{FOLLOWING}::test_an_event_is_a_hint_and_no_more",
                 f"{CATALOGUE}::test_whatever_the_order_the_newest_stays",
+                f"{STREAM}::test_what_is_told_twice_or_out_of_order_is_heard_once",
+                f"{STREAM}::test_frames_that_cant_be_read_are_a_gap_and_the_others_are_read",
+            ],
+        ),
+        (
+            "a stream's refusals, unknown kinds, frames of 9 MB, commits that make no sense",
+            "each as the protocol has it: begun anew, gone on with, passed over, or one error; a "
+            "commit that makes no sense has its repository read anew",
+            [
+                f"{STREAM}::test_a_stream_that_begins_anew_is_a_gap_and_its_cursor_is_forgotten",
+                f"{STREAM}::test_a_stream_that_forgot_says_so_and_goes_on",
+                f"{STREAM}::test_a_reader_that_is_too_slow_goes_on_at_the_next_call",
+                f"{STREAM}::test_another_refusal_is_an_error_with_its_message",
+                f"{STREAM}::test_kinds_that_nobody_knows_and_other_accounts_are_passed_over",
+                f"{STREAM}::test_a_frame_larger_than_the_protocol_allows_is_a_gap",
+                f"{STREAM}::test_what_a_commit_says_of_nothing_is_nothing",
+                f"{STREAM}::test_what_a_jetstream_says_of_nothing_is_nothing",
             ],
         ),
         (
