@@ -234,14 +234,16 @@ def chain_checks(
         (DEFAULT_CHECKS if wanted else ()) if isinstance(wanted, bool) else wanted
     )
     found: list[dg.AssetChecksDefinition] = []
-    for layer in chain.datasets:
+    layers = list(chain.datasets)
+    for layer, after in zip(layers, [*layers[1:], None], strict=True):
         # What compares with the layer before has nothing to say of the first one, and a record is
-        # in the last one alone.
+        # in the last one alone. What would be published is of interest right before.
         here = [
             name
             for name in names
             if (name != "record" or layer == "atmosphere")
             and (name != "same_content" or layer != chain.first)
+            and (name != "publication" or after == "atmosphere")
         ]
         found += build_dataset_checks(chain, layer=layer, include=here)
     return tuple(found)

@@ -40,11 +40,13 @@ class DatasetCheck:
         name: Its name, unique for the asset.
         look: What it does.
         description: For people.
+        layers: Further layers that it looks at.
     """
 
     name: str
     look: Look
     description: str
+    layers: tuple[Layer, ...] = ()
 
 
 def build_dataset_checks(
@@ -69,6 +71,7 @@ def build_dataset_checks(
     present        a shard, object or blob that isn't where the index says (reads no shard)
     shards         a shard whose bytes, size or rows aren't those told (reads every shard)
     record         a record that nobody finds, isn't proven, or says something else (atmosphere)
+    publication    why it couldn't be published; else it shows what would be, and publishes nothing
     ============== ==========================================================================
 
     Args:
@@ -106,8 +109,13 @@ def build_dataset_checks(
             "Anybody finds the record that was materialized, proven.",
         ),
     }
-    if bound.layer != "atmosphere":
-        del known["record"]
+    known["publication"] = DatasetCheck(
+        "publication",
+        looks.look_at_publication,
+        "A dry run: what would be published.",
+        layers=("atmosphere",),
+    )
+    del known["publication" if bound.layer == "atmosphere" else "record"]
     chosen = []
     for item in include:
         check = known.get(item) if isinstance(item, str) else item
@@ -308,6 +316,7 @@ def _assemble(
 ) -> dg.AssetChecksDefinition:
     by_name = {check.name: check for check in checks}
     layers = {target.layer, target.before} - {None}
+    layers |= {layer for check in checks for layer in check.layers}
 
     @dg.multi_asset_check(
         name=re.sub(r"\W", "_", "__".join([*target.key.path, "check", *by_name])),
@@ -354,6 +363,7 @@ def _look(
             sample_type=target.sample_type,
             stored=stored,
             other=index_of(target.before).get_dataset(name) if target.before else None,
+            public=index_of("atmosphere") if "atmosphere" in check.layers else None,
         )
         return check.look(subject)
     except NotFoundError as error:
@@ -373,6 +383,11 @@ def _result(
     for finding in findings.values():
         for fact, value in finding.facts.items():
             facts[fact] = facts.get(fact, 0) + value
+    documents = {
+        name: dg.MetadataValue.json(document)
+        for finding in findings.values()
+        for name, document in finding.documents.items()
+    }
     told = problems[:_TOLD] or [finding.note for finding in findings.values() if finding.note]
     if len(problems) > _TOLD:
         told.append(f"and {len(problems) - _TOLD} more")
@@ -383,5 +398,5 @@ def _result(
         asset_key=key,
         check_name=name,
         description="\n".join(told) or None,
-        metadata={**facts, "atdata/problems": len(problems)},
+        metadata={**facts, **documents, "atdata/problems": len(problems)},
     )

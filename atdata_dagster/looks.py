@@ -5,12 +5,23 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from atdata_core import AbstractIndex, Dataset, DatasetEntry, Schema, Shard, load_dataset
+from atdata_core import (
+    AbstractIndex,
+    AtmosphereIndex,
+    Dataset,
+    DatasetEntry,
+    Schema,
+    Shard,
+    load_dataset,
+)
 from atdata_core.errors import (
+    ConfigurationError,
     IntegrityError,
+    InvalidRecordError,
     NotFoundError,
     SampleError,
     ShardError,
+    TooLargeError,
     VerificationError,
 )
 from atdata_core.evolution import changes
@@ -31,6 +42,7 @@ class Subject:
         sample_type: What its samples should be, if that is known.
         stored: The metadata of its latest materialization, without Dagster's wrapping.
         other: The same dataset in the layer that it came from, or None.
+        public: The index of the public layer, for a check that asks for it.
     """
 
     name: str
@@ -39,6 +51,7 @@ class Subject:
     sample_type: type | None = None
     stored: Mapping[str, Any] = field(default_factory=dict)
     other: DatasetEntry | None = None
+    public: AtmosphereIndex | None = None
 
     def open(self) -> Dataset[Any]:
         """The dataset, lazy."""
@@ -53,11 +66,13 @@ class Finding:
         problems: What is wrong, each in one clause; nothing if all is right.
         facts: Numbers for people and plots.
         note: What is right, where that is worth a word.
+        documents: JSON for people.
     """
 
     problems: list[str] = field(default_factory=list)
     facts: dict[str, float] = field(default_factory=dict)
     note: str = ""
+    documents: dict[str, Any] = field(default_factory=dict)
 
 
 Look = Callable[[Subject], Finding]
@@ -162,6 +177,23 @@ def look_at_content(subject: Subject) -> Finding:
         for number, (a, b) in enumerate(pairs)
         if (a and a.cid) != (b and b.cid)
     ][:MAX_PROBLEMS]
+    return found
+
+
+def look_at_publication(subject: Subject) -> Finding:
+    """What publishing the dataset would do; whether it could be. Nothing is written."""
+    if subject.public is None:
+        raise ConfigurationError("check needs the index of the public layer", where=subject.name)
+    try:
+        plan = subject.public.plan(subject.open(), name=subject.name)
+    except (ConfigurationError, TooLargeError, InvalidRecordError) as error:
+        return Finding([f"{subject.name} can't be published: {error}"])
+    found = Finding(note=str(plan), documents={"atdata/record": dict(plan.record)})
+    if plan.schema is not None:
+        found.documents["atdata/schema_record"] = dict(plan.schema)
+    found.facts["atdata/would_publish"] = int(plan.is_new)
+    found.facts["atdata/blobs"] = plan.blobs
+    found.facts["atdata/bytes"] = plan.size
     return found
 
 

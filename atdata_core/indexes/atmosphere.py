@@ -17,8 +17,10 @@ from atdata_core.publishing import (
     SchemaPublisher,
 )
 from atdata_core.publishing.common import iter_types
+from atdata_core.publishing.datasets import raw_source
 from atdata_core.publishing.manifests import read_dataset
 from atdata_core.publishing.opening import Target, open_record
+from atdata_core.publishing.plans import Publication
 from atdata_core.schema import Schema
 from atdata_core.sources import DataSource
 from atdata_core.stores import open_published
@@ -142,6 +144,24 @@ class AtmosphereIndex(AbstractIndex):
     def put_schema(self, schema: Schema) -> str:
         """Publishes a schema; another one of the same version stays beside it."""
         return str(SchemaPublisher(self.client, namespace=self.namespace).publish(schema))
+
+    def plan(self, ds: Dataset[Any], *, name: str) -> Publication:
+        """What `insert_dataset` would publish; nothing is written, and nothing sent.
+
+        Args:
+            ds: The dataset, not transformed.
+            name: Its name.
+
+        Raises:
+            ConfigurationError: An address is of no use to others.
+            TooLargeError: A shard is larger than the PDS takes.
+            InvalidRecordError: The record would be too large, or not what its lexicon says.
+        """
+        self._check_place(raw_source(ds))
+        said = (ds.entry or DatasetEntry(name, "", ())).replace(
+            name=name, shards=ds.shards, schema_cid=ds.schema.cid
+        )
+        return self._publisher().plan(said, ds.schema, blobs=self.moves_shards)
 
     def _find_equal(self, draft: DatasetEntry) -> DatasetEntry | None:
         publisher = self._publisher()

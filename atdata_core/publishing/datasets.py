@@ -21,6 +21,7 @@ from atdata_core.atproto.records import (
     external_storage,
     names_of,
     record_key,
+    schema_record,
     url_manifest,
 )
 from atdata_core.atproto.uri import AtUri
@@ -31,7 +32,9 @@ from atdata_core.errors import NotFoundError
 from atdata_core.publishing.addresses import check_public, endpoint_of
 from atdata_core.publishing.common import create_once
 from atdata_core.publishing.manifests import Draft, draft_record, read_dataset, send_manifest
+from atdata_core.publishing.plans import Publication
 from atdata_core.publishing.schemas import SchemaLoader, SchemaPublisher
+from atdata_core.schema import Schema
 from atdata_core.shard import Shard
 from atdata_core.sources import DataSource, VerifiedSource, expand
 from atdata_core.stores.base import AbstractDataStore, Progress
@@ -143,7 +146,7 @@ class DatasetPublisher:
             derived_from=tuple(derived_from),
         )
         self.check_public(urls)
-        draft = self._external_draft(entry, urls)
+        draft = self._external_draft(entry, urls, self._cid_of(schema_uri))
         self._send_manifest(draft)
         return create_once(self._client, self._names.dataset, draft.record, rkey)
 
@@ -174,7 +177,7 @@ class DatasetPublisher:
             metadata=metadata or {},
             derived_from=tuple(derived_from),
         )
-        draft = self._blob_draft(entry, mime_type)
+        draft = self._blob_draft(entry, self._cid_of(schema_uri), mime_type)
 
         def send(span: slice) -> None:
             for blob, shard in zip(blobs[span], shards[span], strict=True):
@@ -188,11 +191,48 @@ class DatasetPublisher:
 
     def find_blobs(self, entry: DatasetEntry) -> DatasetEntry | None:
         """What the name stands for, if it says what `entry` says, in blobs of this account."""
-        return self._current(entry.name, self._blob_draft(entry))
+        draft = self._blob_draft(entry, self._cid_of(entry.schema_ref))
+        return self._current(entry.name, draft)
 
     def find_external(self, entry: DatasetEntry) -> DatasetEntry | None:
         """What the name stands for, if it says what `entry` says, at the same addresses."""
-        return self._current(entry.name, self._external_draft(entry, entry.data_urls))
+        draft = self._external_draft(entry, entry.data_urls, self._cid_of(entry.schema_ref))
+        return self._current(entry.name, draft)
+
+    def plan(self, entry: DatasetEntry, schema: Schema, *, blobs: bool) -> Publication:
+        """What publishing an entry would do; nothing is written.
+
+        Args:
+            entry: What the record would say.
+            schema: What its samples are.
+            blobs: Whether its shards would be sent as blobs, or stay where they are.
+
+        Raises:
+            ConfigurationError: An address is of no use to others.
+            TooLargeError: A shard is larger than the PDS takes.
+            InvalidRecordError: The record would be too large, or not what its lexicon says.
+        """
+        body = schema_record(schema, None, self._names.namespace)
+        uri = AtUri(self._client.did, self._names.schema, record_key(body))
+        try:
+            schema_cid: str | None = self._client.get_record(uri).cid
+        except NotFoundError:
+            schema_cid = None
+        entry = entry.replace(schema_ref=str(uri))
+        draft = (
+            self._blob_draft(entry, schema_cid)
+            if blobs
+            else self._external_draft(entry, entry.data_urls, schema_cid)
+        )
+        history = self._history(entry.name)
+        return Publication.of(
+            entry,
+            draft,
+            schema=body if schema_cid is None else None,
+            current=history[0].uri if history else None,
+            is_new=not (history and _says_the_same(history[0], draft)),
+            blobs=blobs,
+        )
 
     def publish_blobs(
         self, entry: DatasetEntry, source: DataSource, progress: Progress | None = None
@@ -210,7 +250,7 @@ class DatasetPublisher:
             TooLargeError: A shard is larger than the PDS takes; nothing was uploaded.
             IntegrityError: A shard's bytes aren't those of its CID.
         """
-        draft = self._blob_draft(entry)
+        draft = self._blob_draft(entry, self._cid_of(entry.schema_ref))
         store = PDSBlobStore(self._client)
         record = draft.record
         if len(entry.shards) > _UPLOADS_A_DAY:
@@ -259,7 +299,7 @@ class DatasetPublisher:
             ConfigurationError: An address is of no use to others.
         """
         self.check_public(entry.data_urls, source)
-        draft = self._external_draft(entry, entry.data_urls)
+        draft = self._external_draft(entry, entry.data_urls, self._cid_of(entry.schema_ref))
         found = self._current(entry.name, draft) if rkey is None else None
         if found is not None:
             return found
@@ -283,7 +323,9 @@ class DatasetPublisher:
             allow_private=self._allow_private,
         )
 
-    def _blob_draft(self, entry: DatasetEntry, mime_type: str = SHARD_MIME_TYPE) -> Draft:
+    def _blob_draft(
+        self, entry: DatasetEntry, schema_cid: str | None, mime_type: str = SHARD_MIME_TYPE
+    ) -> Draft:
         for shard in entry.shards:
             if shard.size is not None and shard.size > self._client.max_blob_bytes:
                 raise self._client.too_large(shard.size, f"{entry.name}, shard {shard.url}")
@@ -292,13 +334,15 @@ class DatasetPublisher:
         return draft_record(
             placed,
             blob_storage(placed.shards, mime_type, self._names),
-            self._cid_of(entry.schema_ref),
+            schema_cid,
             self._names,
             max_bytes=self._max_bytes,
             spill=lambda: blob_manifest(placed.shards, mime_type, self._client.did, self._names),
         )
 
-    def _external_draft(self, entry: DatasetEntry, urls: Sequence[str]) -> Draft:
+    def _external_draft(
+        self, entry: DatasetEntry, urls: Sequence[str], schema_cid: str | None
+    ) -> Draft:
         def spill() -> Manifest:
             # Braces are a way to write less, which the list doesn't need.
             shards = entry.shards or [Shard(url) for text in urls for url in expand(text)]
@@ -307,7 +351,7 @@ class DatasetPublisher:
         return draft_record(
             entry,
             external_storage(urls, entry.shards, self._names),
-            self._cid_of(entry.schema_ref),
+            schema_cid,
             self._names,
             max_bytes=self._max_bytes,
             spill=spill,
@@ -319,7 +363,7 @@ class DatasetPublisher:
 
     def _current(self, name: str, draft: Draft) -> DatasetEntry | None:
         history = self._history(name)
-        if history and record_key(as_stored(history[0])) == record_key(as_stored(draft.record)):
+        if history and _says_the_same(history[0], draft):
             return read_dataset(self._client, history[0])
         return None
 
@@ -346,6 +390,10 @@ class DatasetPublisher:
 
     def _cid_of(self, schema_uri: str) -> str:
         return SchemaLoader(self._client).get(schema_uri).cid
+
+
+def _says_the_same(record: Record, draft: Draft) -> bool:
+    return record_key(as_stored(record)) == record_key(as_stored(draft.record))
 
 
 def raw_source(dataset: Dataset[Any]) -> DataSource:

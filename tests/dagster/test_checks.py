@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from atdata_core import FileIndex, LocalIndex, packable
+from atdata_core import AtmosphereIndex, FileIndex, LocalIndex, packable
+from atdata_core.atmosphere import AtmosphereClient
 from atdata_core.errors import ConfigurationError, NotFoundError
 from atdata_core.verification import VerificationLevel
 from atdata_dagster import (
@@ -26,6 +27,8 @@ from atdata_dagster import (
     check_values,
     dataset_asset,
 )
+from atdata_dagster.assets import chain_checks
+from atdata_dagster.looks import Subject, look_at_publication
 
 LAYERS = ("local", "team", "atmosphere")
 
@@ -189,9 +192,54 @@ def test_blobs_and_records_are_looked_up_as_anybody_would(services, instance, fr
     assert facts(found["record"])["atdata/verification_level"] == VerificationLevel.BYTES
 
 
-def test_a_record_that_was_deleted_is_not_found(services, instance, fresh):
-    from atdata_core.atmosphere import AtmosphereClient
+def test_a_dry_run_shows_what_would_be_published_and_publishes_nothing(services, instance, fresh):
+    chain = make_chain(fresh, promote=("team", "atmosphere"), license="CC0-1.0")
+    assert ["publication" in {s.name for c in chain_checks(chain, ["publication"])
+            for s in c.check_specs if s.asset_key == chain.key(layer)} for layer in LAYERS] == [
+        False, True, False]  # fmt: skip
+    before = dg.AssetSelection.assets(chain.key("local"), chain.key("team")).upstream()
+    run(build_definitions(chain), instance, before)
+    first = check_alone(chain, instance, ["publication"], layer="team")["publication"]
+    assert first.passed
+    assert "would publish a first record, its schema's record, 3 blobs" in first.description
+    assert first.description.endswith("CC0-1.0")
+    found = facts(first)
+    assert (found["atdata/would_publish"], found["atdata/blobs"]) == (1, 3)
+    assert found["atdata/schema_record"]["name"] == "Mark"
+    with AtmosphereClient() as client:
+        client.login(services.handle, services.env["ATDATA_APP_PASSWORD"])
+        names = {entry.name for entry in AtmosphereIndex(client).list_datasets()}
+        assert fresh not in names
+        run(build_definitions(chain), instance)
+        published = client.get_record(AtmosphereIndex(client).get_dataset(fresh).uri)
+    left_out = {"createdAt", "schema", "$type"}
+    said = {key: value for key, value in published.items() if key not in left_out}
+    assert said == {k: v for k, v in found["atdata/record"].items() if k not in left_out}
+    again = check_alone(chain, instance, ["publication"], layer="team")["publication"]
+    assert again.passed
+    assert f"{published.uri} says this already" in again.description
+    assert facts(again)["atdata/would_publish"] == 0
+    changed = make_chain(fresh, offset=1, promote=("team", "atmosphere"), license="CC0-1.0")
+    run(build_definitions(changed), instance, before)
+    next_one = check_alone(changed, instance, ["publication"], layer="team")["publication"]
+    assert f"would publish a record in place of {published.uri}" in next_one.description
 
+
+def test_a_dry_run_tells_why_a_dataset_can_t_be_published(services, instance, fresh):
+    chain = make_chain(fresh, promote=("atmosphere",))
+    run(build_definitions(chain), instance, dg.AssetSelection.assets(chain.key("local")).upstream())
+    with AtmosphereClient() as client:
+        client.login(services.handle, services.env["ATDATA_APP_PASSWORD"])
+        local = FileIndex()
+        subject = Subject(
+            fresh, local, local.get_dataset(fresh), Mark, public=AtmosphereIndex(client)
+        )
+        finding = look_at_publication(subject)
+    assert f"{fresh} can't be published" in finding.problems[0]
+    assert "address is of no use to others" in finding.problems[0]
+
+
+def test_a_record_that_was_deleted_is_not_found(services, instance, fresh):
     chain = make_chain(fresh, promote=("atmosphere",))
     run(build_definitions(chain), instance)
     event = instance.get_latest_materialization_event(chain.key("atmosphere"))
