@@ -1,11 +1,11 @@
 """The same definitions under every executor: steps share Redis, S3 and the PDS, and no disk.
 
-But for Dagster's own memory: its SQLite files in ``DAGSTER_HOME``, which all processes of this
-machine can lock. On several machines that is Postgres, of which the layers know nothing.
+Dagster's own memory is in Postgres, and each machine has a ``DAGSTER_HOME`` of its own.
 """
 
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -26,11 +26,13 @@ _BROKER_DB = 14
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch):
-    """Dagster's own memory: the one folder that all processes see."""
+def home(tmp_path, monkeypatch, postgres):
+    """Dagster's own memory, in Postgres; the folder says where."""
+    url = postgres.create(f"e{secrets.token_hex(8)}")
     folder = tmp_path / "home"
     folder.mkdir()
-    (folder / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+    said = f"telemetry: {{enabled: false}}\nstorage: {{postgres: {{postgres_url: '{url}'}}}}\n"
+    (folder / "dagster.yaml").write_text(said)
     monkeypatch.setenv("DAGSTER_HOME", str(folder))
     return folder
 
@@ -59,9 +61,12 @@ def own_team(services, redis_url, bucket, monkeypatch):
 def machine(tmp_path, number):
     """A folder that stands for the disk of a machine, and the settings of a process on it."""
     folder = tmp_path / f"machine-{number}"
-    folder.mkdir(exist_ok=True)
+    home = folder / "home"
+    home.mkdir(parents=True, exist_ok=True)
+    shutil.copy(tmp_path / "home" / "dagster.yaml", home)
     return folder, {
         **os.environ,
+        "DAGSTER_HOME": str(home),
         "ATDATA_ROOT": os.environ.get("SHARED_FOLDER", str(folder / "data")),
         "TMPDIR": str(folder),
         "HOME": str(folder),
