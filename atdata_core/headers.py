@@ -8,6 +8,7 @@ a plain name, all other fields equal to the first row's. The rest is for `member
 """
 
 import functools
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -141,44 +142,51 @@ def check_headers(
         The sizes, whether each is plain, and the names without the extension, as rows of bytes;
         None if the first isn't plain.
     """
-    first = rows[0]
-    width = bytes(first[:100]).find(b"\0")
+    first = rows[0].tobytes()
+    width = first.find(b"\0", 0, 100)
     stem = width - len(extension)
-    plain = first[156] in b"0\0" and not first[345:500].any() and _is_octal(first[124:127])
-    plain = plain and first[135] in b"\0 " and first[154] in b"\0 " and first[155] in b"\0 "
-    if stem < 1 or not plain or bytes(first[stem:width]) != extension.encode():
+    if stem < 1 or first[stem:width] != extension.encode() or not _PLAIN(first):
         return None
-    stems, own = rows[:, :stem], _own_bytes(stem)
-    size, more, good = _octal(rows[:, 127:135])
-    stated, _, legible = _octal(rows[:, 147:155], digits=0x00FFFFFFFFFFFF00)
-    good &= legible & _alike(rows, own)
+    stems = rows[:, :stem]
+    count = len(rows)
+    words = np.concatenate((rows[:, 127:135].view(">u8"), rows[:, 147:155].view(">u8")))[:, 0]
+    words = words.astype("<u8")
+    words[count:] = words[count:] & _CHECKSUM | _ZEROS & ~_CHECKSUM
+    numbers, digits, legible = _octal(words)
+    good = legible[:count] & legible[count:]
+    if not _shared_repeats(rows, stem):
+        good &= _alike(rows, stem)
     if (stems - np.uint8(48) > 9).any():
         good &= _SAFE[stems].all(1)
-    own = own.copy()
-    own[148:156] = True
-    fixed = int(first[~own].sum()) + 8 * 32  # the checksum counts as blanks
-    good &= fixed + stems @ np.ones(stem) + 8 * 48 + more == stated >> 3
-    return size + (int(bytes(first[124:127]), 8) << 24), good, stems
+    # The checksum: of the bytes that all share, of each one's own, and its own field as blanks.
+    fixed = sum(first[stem:127]) + sum(first[135:148]) + sum(first[156:]) + 8 * 32
+    own = stems @ np.ones(stem) + digits[:count] + 8 * 48
+    good &= fixed + own == numbers[count:] >> 3
+    return numbers[:count] + (int(first[124:127], 8) << 24), good, stems
 
 
-@functools.lru_cache(maxsize=100)
-def _own_bytes(stem: int) -> "np.ndarray[Any, np.dtype[np.bool_]]":
-    """Which bytes of a header are its own: those of its name's stem, its size and checksum.
+_PLAIN = re.compile(
+    rb".{124}[0-7]{3}"  # the highest digits of the size
+    rb".{8}[\0 ].{18}[\0 ]{2}"  # how size and checksum end
+    rb"[0\0].{188}\0{155}",  # a regular file, whose name has no prefix
+    re.DOTALL,
+).match
 
-    Of the size, the three highest digits are like those of the first: below 16 MiB they are zeros.
+
+def _shared_repeats(rows: Bytes, stem: int) -> bool:
+    """Whether the bytes that aren't a header's own are the same in all rows.
+
+    Its own are those of its name's stem, its size and checksum. Of the size, the three highest
+    digits are like those of the first: below 16 MiB they are zeros.
     """
-    own = np.zeros(BLOCK, bool)
-    own[:stem] = own[127:135] = own[148:154] = True
-    return own
+    return repeats(rows[:, 154:]) and repeats(rows[:, stem:127]) and repeats(rows[:, 135:148])
 
 
-def _alike(rows: Bytes, own: "np.ndarray[Any, np.dtype[np.bool_]]") -> Any:
+def _alike(rows: Bytes, stem: int) -> Any:
     """For each row, whether all bytes but its own are those of the first row."""
-    words, shared = rows.view("<u8"), np.where(own, 0, 255).astype(np.uint8).view("<u8")
-    some = np.flatnonzero((words != words[0]).any(0))
-    differ = (words[:, some] ^ words[0, some]) & shared[some]
-    # Looked at as a whole first, which is much faster and nearly always the answer.
-    return ~differ.any(1) if differ.any() else True
+    same = rows == rows[0]
+    same[:, :stem] = same[:, 127:135] = same[:, 148:154] = True
+    return same.all(1)
 
 
 def repeats(rows: Bytes) -> bool:
@@ -195,10 +203,6 @@ _REPEATS = 1024
 @functools.lru_cache(maxsize=16)
 def _repeated(row: bytes, times: int) -> bytes:
     return row * (times * _REPEATS)
-
-
-def _is_octal(digits: Bytes) -> bool:
-    return bool(((digits >= 48) & (digits < 56)).all())
 
 
 def padded_all(sizes: Places) -> Places:
@@ -225,10 +229,13 @@ def gather(buffer: Any, places: Places, size: int, apart: int | None = None) -> 
         apart: The distance between the places, if it is the same for all.
 
     Raises:
-        IndexError: A place is outside the buffer.
+        IndexError: A place is outside the buffer, or the rows would be more than it holds, as
+            those of bodies that don't overlap can't be.
     """
     if not size:
         return np.empty((len(places), 0), np.uint8)
+    if size * len(places) > len(buffer):
+        raise IndexError("rows overlap")
     if apart is not None:
         if int(places[-1]) + size > len(buffer):
             raise IndexError("rows end beyond the buffer")
@@ -241,26 +248,25 @@ def gather(buffer: Any, places: Places, size: int, apart: int | None = None) -> 
 
 
 def _octal(
-    fields: Bytes, digits: int = 0xFFFFFFFFFFFFFFFF
+    words: "np.ndarray[Any, np.dtype[np.uint64]]",
 ) -> tuple[Places, Places, "np.ndarray[Any, np.dtype[np.bool_]]"]:
     """Numbers of eight octal digits, the sums of the digits, and whether all are digits.
 
     A word holds the eight, the highest first; neighbours are put together, then pairs, then fours.
-
-    Args:
-        fields: Eight bytes a row.
-        digits: Which bytes of the word count; the others are taken for zeros.
     """
-    words = fields.view(">u8")[:, 0].astype("<u8") & np.uint64(digits)
-    legible = words & np.uint64(_HIGH & digits) == np.uint64(_ZEROS & digits)
-    words &= np.uint64(_LOW)
-    sums = (words * np.uint64(_ONES)) >> np.uint64(56)
+    legible = words & _HIGH == _ZEROS
+    words = words & _LOW
+    sums = words * _ONES >> np.uint64(56)
     for bits, lanes in _LANES:
         words = (words >> np.uint64(8 * bits // 3) & lanes) * np.uint64(1 << bits) + (words & lanes)
-    return words.astype(np.int64), sums.astype(np.int64), legible
+    return words.view(np.int64), sums.view(np.int64), legible
 
 
-_HIGH, _LOW, _ZEROS, _ONES = (int.from_bytes(bytes([b]) * 8) for b in (0xF8, 7, 0x30, 1))
+_HIGH, _LOW, _ZEROS, _ONES = (
+    np.uint64(int.from_bytes(bytes([byte]) * 8)) for byte in (0xF8, 7, 0x30, 1)
+)
+_CHECKSUM = np.uint64(0x00FFFFFFFFFFFF00)
+"""Which bytes of the word at 147 are the checksum's: it has six digits."""
 # How many bits one half has, and which bits of a word the lower halves are in.
 _LANES = [
     (bits, np.uint64(lanes))
