@@ -1,7 +1,6 @@
 """The samples of a shard, some at a time: `Block`."""
 
-import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any
 
@@ -11,11 +10,11 @@ from atdata_core import columns
 from atdata_core.columns import Column, Cursor, Irregular
 from atdata_core.errors import SampleError, ShardError
 from atdata_core.fields import fields_of
-from atdata_core.files import InMemory, SameFile
+from atdata_core.files import InMemory, SameFile, TwoHalves
 from atdata_core.headers import Places
 from atdata_core.members import Members, Run
 from atdata_core.sample import unpack
-from atdata_core.scatter import LARGE, Layout, Memory, layout_of, read_headers, read_scattered
+from atdata_core.scatter import LARGE, Layout, Memory, Scattered, layout_of, read_headers
 from atdata_core.tar import BLOCK
 from atdata_core.views import Viewer
 
@@ -24,7 +23,6 @@ _FEW = 4
 _SINGLE = 4 << 20
 _BATCHES = 4 << 20
 """Bytes of large arrays to read together: for single samples, and for batches."""
-_SMALL = 1 << 10
 _TRIES = 4
 """After so many runs that couldn't be decoded together, a shard's others aren't tried."""
 
@@ -36,15 +34,19 @@ class Demand:
     Args:
         batch: How many make a batch; 0: they are taken one by one.
         missing: How many are missing to the next batch.
-        apart: Whether they will go ways of their own. Then one that is kept doesn't keep the
-            memory of others, and large ones of a file come as a `LateBlock`.
+        apart: Whether they will go ways of their own. Then large ones of a file come as a
+            `LateBlock`.
         memory: Where large arrays go.
+        reader: What reads them.
+        layout: How the samples looked that were read last, if they were large.
     """
 
     batch: int = 0
     missing: int = 0
     apart: bool = False
     memory: Memory = field(default_factory=Memory)
+    reader: TwoHalves = field(default_factory=TwoHalves)
+    layout: Layout | None = None
 
     def rows(self, size: int) -> int:
         """How many samples with so many bytes of arrays to read together: whole batches."""
@@ -82,16 +84,6 @@ class Block:
             cut = slice(rows.start, rows.stop, rows.step)
             own = {name: column[cut] for name, column in own.items()}
         return columns.samples(self.sample_type, own)
-
-    def apart(self) -> "Block":
-        """The same with the memory of each array its own, unless it is as small as an object."""
-        own = {
-            name: [row.copy() for row in columns.rows_of(column)]
-            if isinstance(column, np.ndarray) and column[:1].nbytes > _SMALL
-            else column
-            for name, column in self.columns.items()
-        }
-        return dataclasses.replace(self, columns=own)
 
 
 class Ticket:
@@ -140,7 +132,7 @@ class LateBlock:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def samples(self, rows: range) -> Iterator[Ticket]:
+    def samples(self, rows: Iterable[int]) -> Iterator[Ticket]:
         """Tickets for the samples of some rows, in order."""
         return (Ticket(self, row) for row in rows)
 
@@ -180,8 +172,9 @@ def read_blocks(
             samples before it were handed out.
     """
     demand = demand or Demand()
-    file = SameFile.of(stream) or InMemory.of(stream)
-    reader = _Reader(Members(stream, where), sample_type, where, demand)
+    reader = _Reader(stream, sample_type, where, demand)
+    if not skip:
+        yield from reader.large()  # if they look like those of the shard before
     for run in reader.members.runs():
         start = min(len(run), max(0, skip - reader.first))
         reader.first += start
@@ -191,29 +184,23 @@ def read_blocks(
         if block is None:
             yield from reader.one_by_one(run, start)
             continue
-        large = reader.large(file, run, start)
-        while large is not None:
-            yield large
+        again = reader.large_again(run, start)
+        if again is None:
+            yield reader.passed(block)
+        else:
             block = None
-            large = reader.more(file)
-        if block is not None:
-            yield reader.passed(block.apart() if demand.apart else block)
+            yield again
+            yield from reader.large()
     if reader.first < skip:
         raise shorter(where)
 
 
 class _Reader:
-    """Decodes what `Members` finds.
+    """Decodes what `Members` finds; arguments as `read_blocks`."""
 
-    Args:
-        members: The members of a shard.
-        sample_type: A packable type.
-        where: The shard's name.
-        demand: What the samples are wanted for.
-    """
-
-    def __init__(self, members: Members, sample_type: type, where: str, demand: Demand) -> None:
-        self.members = members
+    def __init__(self, stream: IO[bytes], sample_type: type, where: str, demand: Demand) -> None:
+        self.members = Members(stream, where)
+        self._file = SameFile.of(stream) or InMemory.of(stream)
         self._demand = demand
         self.first = 0
         """The number of the next sample."""
@@ -221,7 +208,7 @@ class _Reader:
         self._fields = fields_of(sample_type)
         self._where = where
         self._misses = 0
-        self._layout: Layout | None = None
+        self._scattered: Scattered | None = None
 
     def passed(self, block: AnyBlock) -> AnyBlock:
         """A block that is handed out now."""
@@ -230,7 +217,7 @@ class _Reader:
 
     def together(self, run: Run, start: int) -> Block | None:
         """The samples of a run from a row on, if they can be decoded together."""
-        self._layout = None
+        self._demand.layout = None
         starts, keys = run.starts[start:], run.keys[start:]
         if self._misses == _TRIES or (len(keys) < _FEW and run.sizes[-1] < LARGE):
             return None
@@ -241,7 +228,7 @@ class _Reader:
             self._misses += 1
             return None
         self._misses = 0
-        self._layout = layout_of(run, cursor)
+        self._demand.layout = layout_of(run, cursor) if run.plain else None
         return Block(self._type, found, keys, self._where, self.first)
 
     def one_by_one(self, run: Run, start: int) -> Iterator[Block]:
@@ -265,39 +252,44 @@ class _Reader:
         if problem is not None:
             raise problem
 
-    def large(self, file: SameFile | InMemory | None, run: Run, start: int) -> AnyBlock | None:
+    def large_again(self, run: Run, start: int) -> AnyBlock | None:
         """The samples of a run from a row on, read anew as large ones, if they are that."""
-        if self._layout is None or file is None or not run.plain:
-            return None
         end = self.members.position
-        begin = run.offset + int(run.starts[start]) - BLOCK
-        self.members.reread(begin, len(run) - start)
-        block = self.more(file)
+        self.members.reread(run.offset + int(run.starts[start]) - BLOCK, len(run) - start)
+        block = self._large()
         if block is None:
             self.members.reread(end, 0)
         return block
 
-    def more(self, file: SameFile | InMemory | None) -> AnyBlock | None:
-        """The next samples, as large ones."""
-        layout, demand, position = self._layout, self._demand, self.members.position
-        if layout is None or file is None:
+    def large(self) -> Iterator[AnyBlock]:
+        """The next samples, as large ones, as long as they look like that."""
+        while (block := self._large()) is not None:
+            yield block
+
+    def _large(self) -> AnyBlock | None:
+        file, layout, demand = self._file, self._demand.layout, self._demand
+        if file is None or layout is None:
             return None
+        position = self.members.position
         block: AnyBlock | None = None
         if demand.apart:
             # What lies in memory would have to stay there until the last of its samples is due.
             block = self._late(file, position, layout) if isinstance(file, SameFile) else None
         else:
-            place = (file, position, demand.rows(layout.size))
-            found = read_scattered(*place, layout, self._fields, demand.memory)
+            if self._scattered is None or self._scattered.layout != layout:
+                place = (file, layout, self._fields)
+                self._scattered = Scattered(*place, demand.memory, demand.reader)
+            found = self._scattered.read(position, demand.rows(layout.size))
             if found is not None:
                 block = Block(self._type, *found, self._where, self.first)
         if block is None:
+            demand.layout = None
             return None
         self.members.pass_over(block.keys, position + len(block) * layout.stride)
         return self.passed(block)
 
     def _late(self, file: SameFile, position: int, layout: Layout) -> "LateBlock | None":
-        found = read_headers(file.number, position, layout)
+        found = read_headers(file, position, layout)
         if found is None:
             return None
         sizes, keys = found

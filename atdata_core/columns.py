@@ -33,7 +33,7 @@ from atdata_core.fieldtypes import (
     NullableType,
     Primitive,
 )
-from atdata_core.headers import Places, distance, gather, repeats
+from atdata_core.headers import Bytes, Places, distance, gather, repeats
 
 Column = Any
 """The values of one field: an array with one row a sample, or a list."""
@@ -68,12 +68,23 @@ class Cut:
     """The data of one array of each body, which aren't in the memory that holds the bodies.
 
     Args:
-        offset: Where in a body they were.
-        data: They, one row a body.
+        offset: Where in a body they would begin.
+        size: Their bytes.
     """
 
     offset: int
-    data: "np.ndarray[Any, np.dtype[np.uint8]]"
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """A column of arrays whose data were cut out of the bodies.
+
+    Args:
+        of: Gives the column of some rows; it takes their data, one row a body, and which they are.
+    """
+
+    of: Callable[[Bytes, slice], Column]
 
 
 class Cursor:
@@ -139,14 +150,24 @@ class Cursor:
         self.move(dtype.itemsize)
         return found
 
-    def spans(self, kinds: Mapping[int, int], short: tuple[int, int] | None) -> Places:
-        """Moves over the head of a text or of bytes at every place; their lengths.
+    def spans(self, kinds: Mapping[int, int], short: tuple[int, int] | None) -> int | Places:
+        """Moves over the head of a text or of bytes at every place; their lengths, or their length.
 
         Args:
             kinds: The bytes that begin such a head, and how many bytes of length follow.
             short: The range of those that hold the length themselves, in their lowest bits.
         """
         first = self.kinds()
+        kind = int(first[0])
+        if repeats(first[:, None]):
+            if short is not None and short[0] <= kind < short[1]:
+                self.move(1)
+                return kind - short[0]
+            if kind in kinds:
+                self.move(1)
+                stated = self.numbers(_LENGTHS[kinds[kind]])
+                same = (stated == stated[0]).all()
+                return int(stated[0]) if same else stated.astype(np.int64)
         lengths = np.zeros(len(first), np.int64)
         moved = np.ones(len(first), np.int64)
         done = np.zeros(len(first), bool)
@@ -211,14 +232,26 @@ def _decode(kind: FieldType, cursor: Cursor) -> Column:
         case LiteralType() if set(kind.kinds) == {"str"}:
             return [kind.decode(text, "") for text in _texts(cursor)]
         case NestedType():
-            columns = _decode_map(kind.fields, cursor)
-            return list(samples(kind.cls, columns))
+            return _nested(kind.cls, _decode_map(kind.fields, cursor))
     raise Irregular
+
+
+def _nested(sample_type: type, columns: Mapping[str, Column]) -> Column:
+    if not any(isinstance(column, Late) for column in columns.values()):
+        return list(samples(sample_type, columns))
+    return Late(lambda data, rows: list(samples(sample_type, cut_columns(columns, data, rows))))
+
+
+def cut_columns(columns: Mapping[str, Column], data: Bytes, rows: slice) -> dict[str, Column]:
+    """Some rows of columns of which one is `Late`, with the data that were cut out of them."""
+    return {
+        name: column.of(data, rows) if isinstance(column, Late) else column[rows]
+        for name, column in columns.items()
+    }
 
 
 def _arrays(kind: NDArrayType, cursor: Cursor) -> Column:
     """Arrays of one dtype and shape, in memory of their own."""
-    count = len(cursor.places)
     size = _BINARY.get(cursor.same())
     if size is None:
         raise Irregular
@@ -232,37 +265,48 @@ def _arrays(kind: NDArrayType, cursor: Cursor) -> Column:
     cursor.expect(cursor.bytes[start : begin + offset].tobytes())
     here = int(cursor.places[0]) - cursor.begin
     cursor.arrays.append((here, payload))
-    if cursor.cut is not None and here == cursor.cut.offset:
-        if cursor.cut.data.shape[1] != payload:
-            raise Irregular
-        stacked = cursor.cut.data.reshape(-1)
-    else:
-        stacked = cursor.take(payload).reshape(-1)
-    if not payload:
-        column = np.empty((count, *shape), dtype)
-    elif fortran:
+    stacked = functools.partial(_stacked, dtype, shape, fortran)
+    kind.check(np.broadcast_to(np.empty((), dtype), shape), "")
+    if cursor.cut is None or here != cursor.cut.offset:
+        return stacked(cursor.take(payload))
+    if cursor.cut.size != payload:
+        raise Irregular
+    return Late(lambda data, _: stacked(data))
+
+
+def _stacked(
+    dtype: "np.dtype[Any]", shape: tuple[int, ...], fortran: bool, data: Bytes
+) -> np.ndarray[Any, Any]:
+    """Arrays out of their data, one row an array."""
+    count, size = data.shape
+    if not size:
+        return np.empty((count, *shape), dtype)
+    flat = data.reshape(-1).view(dtype)
+    if fortran:
         axes = (0, *range(len(shape), 0, -1))
-        column = stacked.view(dtype).reshape(count, *shape[::-1]).transpose(axes)
-    else:
-        column = stacked.view(dtype).reshape(count, *shape)
-    kind.check(column[0] if shape else column[:1].reshape(()), "")
-    return column
+        return flat.reshape(count, *shape[::-1]).transpose(axes)
+    return flat.reshape(count, *shape)
 
 
 def _ints(cursor: Cursor) -> list[int]:
     kinds = cursor.kinds()
+    if repeats(kinds[:, None]):
+        dtype = _INTS.get(int(kinds[0]))
+        if dtype is not None:
+            cursor.move(1)
+            alike: list[int] = cursor.numbers(dtype).tolist()
+            return alike
     widths = _WIDTHS[kinds]
     widest = int(widths.max())
     if widest > 8:
         raise Irregular
     values = np.ascontiguousarray(kinds).view(np.int8).astype(np.int64)  # those of one byte
-    counts = np.bincount(kinds, minlength=256) if widest else np.zeros(256, np.int64)
-    for kind, dtype in _INTS.items():
-        if counts[kind]:
+    for kind in np.flatnonzero(np.bincount(kinds)).tolist() if widest else ():
+        if kind in _INTS:
             here = kinds == kind
-            width = np.dtype(dtype).itemsize
+            width = int(_WIDTHS[kind])
             found = gather(cursor.buffer, cursor.places[here] + 1, width)
-            values[here] = found.view(dtype)[:, 0]
+            values[here] = found.view(_INTS[kind])[:, 0]
     cursor.move(widths + 1 if widest else 1)
     listed: list[int] = values.tolist()
     return listed
@@ -287,21 +331,38 @@ def _bools(cursor: Cursor) -> list[bool]:
 
 def _texts(cursor: Cursor) -> list[str]:
     lengths = cursor.spans(_STRINGS, (0xA0, 0xC0))
+    if isinstance(lengths, int):
+        data = cursor.rows(lengths).tobytes()
+        if data.isascii():
+            cursor.move(lengths)
+            return _pieces(data.decode("ascii"), lengths, len(cursor.places))
     buffer = cursor.buffer
     return [buffer[start:end].decode() for start, end in _spans(cursor, lengths)]
 
 
 def _blobs(cursor: Cursor) -> list[bytes]:
     lengths = cursor.spans(_BINARY, None)
+    if isinstance(lengths, int):
+        data = cursor.rows(lengths).tobytes()
+        cursor.move(lengths)
+        return _pieces(data, lengths, len(cursor.places))
     view = memoryview(cursor.buffer)
     return [bytes(view[start:end]) for start, end in _spans(cursor, lengths)]
 
 
-def _spans(cursor: Cursor, lengths: Places) -> Iterable[tuple[int, int]]:
+def _pieces(data: Any, size: int, count: int) -> list[Any]:
+    """A text or bytes in pieces of one size, which may be 0."""
+    if not size:
+        return [data] * count
+    return [data[start : start + size] for start in range(0, len(data), size)]
+
+
+def _spans(cursor: Cursor, lengths: int | Places) -> Iterable[tuple[int, int]]:
     """Moves over values of some lengths; where each begins and ends."""
     starts = cursor.places
     cursor.move(lengths)
-    if (cursor.places > len(cursor.buffer)).any():
+    total = lengths * len(starts) if isinstance(lengths, int) else int(lengths.sum())
+    if max(total, cursor.places.max()) > len(cursor.buffer):  # values of bodies don't overlap
         raise Irregular
     return zip(starts.tolist(), cursor.places.tolist(), strict=True)
 
@@ -315,6 +376,8 @@ def _nullable(item: FieldType, cursor: Cursor) -> Column:
     if there.any():
         inner = Cursor(cursor.buffer, cursor.places[there])
         column = _decode(item, inner)
+        if isinstance(column, Late):  # then all of them have one
+            raise Irregular
         places = cursor.places.copy()
         places[there] = inner.places
         cursor.places = places

@@ -4,11 +4,13 @@ import io
 import os
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO
 
 from atdata_core.errors import ShardError
+from atdata_core.shares import worker_share
 
 
 def file_number(stream: IO[bytes]) -> int | None:
@@ -53,6 +55,15 @@ class SameFile:
     def read_at(self, buffers: Sequence[memoryview], offset: int) -> int:
         """Fills memory from a place of the open stream; how many bytes there were."""
         return os.preadv(self.number, buffers, offset)
+
+    def read_pieces(self, pieces: Iterable[memoryview], offset: int, gap: int) -> bool:
+        """Fills memory piece by piece, between which `gap` bytes are left out; whether all was."""
+        number, read = self.number, os.preadv
+        for piece in pieces:
+            if read(number, (piece,), offset) != len(piece):
+                return False
+            offset += len(piece) + gap
+        return True
 
     def read_into(self, buffers: Sequence[memoryview], offset: int) -> int:
         """Fills memory from a place of the file, opened for this; how many bytes there were.
@@ -102,6 +113,56 @@ class InMemory:
             buffer[: len(piece)] = piece
             at += len(piece)
         return at - offset
+
+    def read_pieces(self, pieces: Iterable[memoryview], offset: int, gap: int) -> bool:
+        """Fills memory piece by piece, between which `gap` bytes are left out; whether all was."""
+        for piece in pieces:
+            if self.read_at([piece], offset) != len(piece):
+                return False
+            offset += len(piece) + gap
+        return True
+
+
+class TwoHalves:
+    """Reads much from files, a half of it in a thread of its own.
+
+    A core copies 6 GB/s out of the page cache, two cores 12. What fits into a core's own cache,
+    and a process that shares the cores with others of its kind, gains nothing.
+    """
+
+    def __init__(self) -> None:
+        self._process = 0
+        self._thread: ThreadPoolExecutor | None = None
+
+    def read_at(self, file: "SameFile | InMemory", buffers: Sequence[memoryview], at: int) -> int:
+        """Fills memory from a place of a file; how many bytes there were."""
+        half = len(buffers) // 2
+        size = sum(map(len, buffers[:half]))
+        if size < _HALF or isinstance(file, InMemory) or not self._pays():
+            return file.read_at(buffers, at)
+        if self._thread is None or self._process != os.getpid():  # a fork has no threads
+            self._thread = ThreadPoolExecutor(1, "atdata-read")
+            self._process = os.getpid()
+        other = self._thread.submit(file.read_at, buffers[half:], at + size)
+        try:
+            count = file.read_at(buffers[:half], at)
+        finally:
+            more = other.result()  # in any case: until then it writes to the memory
+        return count + more if count == size else count
+
+    @staticmethod
+    def _pays() -> bool:
+        return _cores() > 1 and worker_share().whole
+
+
+_HALF = 2 << 20
+
+
+def _cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 class KnownFiles:

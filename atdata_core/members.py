@@ -218,6 +218,7 @@ class Members:
             ShardError: Another sample has one of the keys.
         """
         self._add(keys)
+        self._first = False
         self._window.seek(position)
 
     def reread(self, position: int, known: int) -> None:
