@@ -8,13 +8,15 @@ samples were read of which shards, and how many left the mixing.
 
 import contextlib
 import itertools
-from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from itertools import islice, repeat
 from typing import Any, cast
 
+import numpy as np
+
 from atdata_core.batch import Part, Ragged, SampleBatch
 from atdata_core.blocks import AnyBlock, Block, Demand, LateBlock, Ticket, read_blocks, shorter
+from atdata_core.buffer import SampleBuffer
 from atdata_core.errors import AtdataError, ConfigurationError
 from atdata_core.mixing import Mixer
 from atdata_core.operations import applied
@@ -175,9 +177,10 @@ def _in_order(
 def _mixed(
     plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share, form: Form
 ) -> Iterator[Stretch]:
-    mixer: Mixer[Any] = Mixer(plan.buffer_samples, _seed(cursor, f"samples {plan.share.index}"))
+    mixer = Mixer(plan.buffer_samples, _seed(cursor, f"samples {plan.share.index}"))
+    buffer = SampleBuffer(plan.sample_type, named=form is _with_row)
     if not cursor.fresh:
-        _refill(mixer, plan, cursor, urls, share, form)
+        _refill(mixer, buffer, plan, cursor, urls, share)
     ended: list[int] = []
     number = sum(cursor.rows) + cursor.row
     late = False
@@ -186,21 +189,24 @@ def _mixed(
         late = late or isinstance(block, LateBlock)
         rows = share.of_rows(number, len(block))
         number += len(block)
-        made, problem = _made(form(block, rows))
-        given = mixer.exchange(made)
+        given = mixer.exchange(buffer.put(block, rows))
         # What found room gave nothing in exchange.
-        ends = _ends(block, rows[len(made) - len(given) : len(made)])
-        if given:
-            yield _handed(cursor, given, ends, late)
+        rows = rows[len(rows) - len(given) :]
+        for start in range(0, len(given), _STRETCH):
+            part = slice(start, start + _STRETCH)
+            made, problem = _made(buffer.take(given[part]))
+            yield _handed(cursor, made, _ends(block, rows[part]), late)
             cursor.settle()
-        if problem is not None:
-            raise problem
+            if problem is not None:
+                raise problem
         cursor.row = block.first + len(block)
     _end(cursor, ended)
-    rest = mixer.rest()
-    while some := list(islice(rest, _STRETCH)):
-        yield _handed(cursor, some, None, late)
+    while len(some := mixer.rest(_STRETCH)):
+        made, problem = _made(buffer.take(some))
+        yield _handed(cursor, made, None, late)
         cursor.settle()
+        if problem is not None:
+            raise problem
 
 
 def _handed(cursor: Cursor, items: list[Any], ends: Sequence[int] | None, late: bool) -> Stretch:
@@ -265,12 +271,12 @@ def _order(plan: Plan, cursor: Cursor) -> tuple[list[str], Share]:
     urls = plan.source.list_shards()
     if not plan.shuffled:
         return plan.share.of_shards(urls)
-    mixer: Mixer[str] = Mixer(plan.buffer_shards, _seed(cursor, "shards"))
+    mixer = Mixer(plan.buffer_shards, _seed(cursor, "shards"))
     if plan.seed is not None:
         # All readers know this order, so they can divide it: others in each epoch.
-        return plan.share.of_shards(list(mixer.over(urls)))
+        return plan.share.of_shards([urls[place] for place in mixer.over(len(urls))])
     urls, share = plan.share.of_shards(urls)
-    return (list(mixer.over(urls)) if share.whole else urls), share
+    return ([urls[place] for place in mixer.over(len(urls))] if share.whole else urls), share
 
 
 def _seed(cursor: Cursor, purpose: str) -> str:
@@ -278,45 +284,42 @@ def _seed(cursor: Cursor, purpose: str) -> str:
 
 
 def _refill(
-    mixer: Mixer[Any],
+    mixer: Mixer,
+    buffer: SampleBuffer,
     plan: Plan,
     cursor: Cursor,
     urls: Sequence[str],
     share: Share,
-    form: Form,
 ) -> None:
-    """Brings the mixer to where it was when the cursor stood there.
+    """Brings mixer and buffer to where they were when the cursor stood there.
 
-    What it kept then follows from how many samples each shard has; only those are read again.
+    What was kept then follows from how many samples each shard has; only those are read again.
     """
-    places = [
-        (place, row) for place, rows in enumerate([*cursor.rows, cursor.row]) for row in range(rows)
-    ]
-    taken = [places[number] for number in share.of_rows(0, len(places))]
-    popped = cursor.emitted - len(mixer.exchange(taken))
+    ends = np.cumsum([*cursor.rows, cursor.row])
+    taken = share.of_rows(0, int(ends[-1]))
+    popped = cursor.emitted - len(mixer.exchange(np.arange(taken.start, taken.stop, taken.step)))
     at_end = len(cursor.rows) == len(urls)
     if not 0 <= popped <= (len(mixer.kept) if at_end else 0):
         raise ConfigurationError("state of the pass contradicts itself", got=str(cursor.to_json()))
-    for _ in islice(mixer.rest(), popped):
-        pass
-    wanted: defaultdict[int, set[int]] = defaultdict(set)
-    for place, row in mixer.kept:
-        wanted[place].add(row)
-    found = {
-        (place, row): item
-        for place in sorted(wanted)
-        for row, item in _rows_of(plan, urls[place], wanted[place], form)
-    }
-    mixer.kept[:] = [found[key] for key in mixer.kept]
+    if popped:
+        mixer.rest(popped)
+    wanted = np.sort(mixer.kept)
+    places = np.searchsorted(ends, wanted, side="right")
+    slots = [np.empty(0, np.int64)]
+    for place in np.unique(places).tolist():
+        rows = wanted[places == place] - (ends[place - 1] if place else 0)
+        slots += _put_rows(buffer, plan, urls[place], rows)
+    mixer.kept = np.concatenate(slots)[np.searchsorted(wanted, mixer.kept)]
 
 
-def _rows_of(plan: Plan, url: str, rows: set[int], form: Form) -> list[tuple[int, Any]]:
-    found: list[tuple[int, Any]] = []
+def _put_rows(buffer: SampleBuffer, plan: Plan, url: str, rows: Any) -> Iterator[Any]:
+    """Puts rows of a shard into a buffer, in order; the slots where they are."""
+    first, last = int(rows[0]), int(rows[-1])
+    demand = Demand(apart=True)
     with plan.source.open_shard(url) as stream:
-        for block in read_blocks(stream, plan.sample_type, url, min(rows)):
-            everything = range(len(block))
-            items = zip(everything, form(block, everything), strict=True)
-            found += [(block.first + r, item) for r, item in items if block.first + r in rows]
-            if block.first + len(block) > max(rows):
-                return found
+        for block in read_blocks(stream, plan.sample_type, url, first, demand):
+            here = rows[(rows >= block.first) & (rows < block.first + len(block))] - block.first
+            yield buffer.put(block, here.tolist())
+            if block.first + len(block) > last:
+                return
     raise shorter(url)
