@@ -125,8 +125,7 @@ def write_shards(
         ):
             rows = 0
             while parts is not None and rows < max_samples:
-                writer.add(parts)
-                if writer.size > max_bytes - len(END):
+                if writer.add(parts) > max_bytes - len(END):
                     body = writer.take_back()
                     if not rows:
                         _check_fits(body, max_bytes, label(written))

@@ -67,32 +67,67 @@ def shard_bytes(sizes: "list[int]") -> int:
     return sum(map(member_bytes, sizes)) + len(END)
 
 
-def make_headers(names: Sequence[str], sizes: Sequence[int]) -> memoryview:
-    """The headers of several regular members, one after another.
+def fill_in(piece: memoryview, places: Any, first: int, sizes: Any, extension: str) -> None:
+    """Fills in the headers of members with numbers of nine digits for names.
+
+    Args:
+        piece: Part of an archive. Where a header shall be, `blank` lies.
+        places: Where the headers are, int64.
+        first: The number of the first member; each one's is the next.
+        sizes: The lengths of their bodies in bytes, int64.
+        extension: How the names end.
 
     Raises:
-        ShardError: A name or a size has no place in a header.
+        ShardError: A size has no place in a header.
     """
-    together = "".join(names).encode()
-    width = len(names[0]) if names else 0
-    alike = len(together) == width * len(names) and set(map(len, names)) == {width}
-    if len(names) < _FEW or not alike or not 0 < width <= 100:
-        return memoryview(b"".join(map(make_header, names, sizes)))
-    if max(sizes) >= 8**11:
-        raise _too_large(max(sizes))
-    rows = np.tile(_TEMPLATE, (len(names), 1))
-    stems = np.frombuffer(together, np.uint8).reshape(len(names), width)
-    digits = _octal(np.array(sizes), 11)
-    sums = _FIXED_SUM + stems.sum(1, np.int64) + digits.sum(1, np.int64)
-    rows[:, :width] = stems
-    rows[:, 124:135] = digits
-    rows[:, 148:154] = _octal(sums, 6)
-    return memoryview(rows.reshape(-1).data)
+    count = len(sizes)
+    if first + count > 10**_NUMBER_DIGITS:
+        for number, place, size in zip(range(first, first + count), places, sizes, strict=True):
+            piece[place : place + BLOCK] = make_header(
+                f"{number:0{_NUMBER_DIGITS}d}{extension}", int(size)
+            )
+        return
+    if sizes.max(initial=0) >= 8**11:
+        raise _too_large(sizes.max())
+    names, names_sums = _DECIMAL.write(np.arange(first, first + count), 3)
+    lengths, lengths_sums = _OCTAL.write(sizes, 4)
+    fixed = _FIXED_SUM + sum(extension.encode()) - ord("0")  # of twelve digits, eleven count
+    sums, _ = _OCTAL.write(fixed + names_sums + lengths_sums, 2)
+    for offset, digits in ((0, names), (124, lengths[:, 1:]), (148, sums)):
+        width = digits.shape[1]
+        # Every place where such a field could be, one byte apart: it makes this one copy a field.
+        every: Any = np.ndarray((len(piece) - width + 1,), f"V{width}", piece, strides=(1,))
+        every[places + offset] = np.ascontiguousarray(digits).view(f"V{width}")[:, 0]
 
 
-def _octal(numbers: Any, width: int) -> Any:
-    shifts = np.arange(3 * width - 3, -1, -3)
-    return (48 + (numbers[:, None] >> shifts & 7)).astype(np.uint8)
+def blank(extension: str) -> bytes:
+    """The header of a regular member without a number, size and checksum; for `fill_in`."""
+    name = (b"0" * _NUMBER_DIGITS + extension.encode()).ljust(100, b"\0")
+    return name + _OWNER + b"0" * 11 + b"\0" + _TIME + b"000000\0 " + _REST
+
+
+class _Digits:
+    """Writes many numbers at once, three digits at a time.
+
+    Args:
+        base: What one digit can be.
+    """
+
+    def __init__(self, base: int) -> None:
+        groups = np.arange(base**3)
+        digits = groups[:, None] // base ** np.array([2, 1, 0]) % base
+        self._texts: Any = (digits + ord("0")).astype(np.uint8).view("V3")[:, 0]
+        self._sums = (digits + ord("0")).sum(1)
+
+    def write(self, numbers: Any, groups: int) -> tuple[Any, Any]:
+        """The digits of numbers as rows of ASCII, three times `groups`, and the sums of these."""
+        size = len(self._texts)
+        parts = numbers[:, None] // size ** np.arange(groups - 1, -1, -1) % size
+        return self._texts[parts].view(np.uint8), self._sums[parts].sum(1)
+
+
+_DECIMAL, _OCTAL = _Digits(10), _Digits(8)
+_NUMBER_DIGITS = 9
 
 
 def make_header(name: str, size: int) -> bytes:
@@ -117,14 +152,10 @@ def _too_large(size: int) -> ShardError:
     return ShardError("sample is too large for a tar header", got=f"{size:,} bytes")
 
 
-_FEW = 8
 _OWNER = b"0000644\0" + b"0000000\0" * 2  # mode, owner, group
 _TIME = b"00000000000\0"  # modified at: never, so that equal samples are equal files
 _REST = (b"0" + bytes(100) + b"ustar\0" + b"00").ljust(BLOCK - 156, b"\0")
 _FIXED_SUM = sum(_OWNER) + sum(_TIME) + 8 * 32 + sum(_REST)  # the checksum counts as blanks
-_TEMPLATE = np.frombuffer(
-    bytes(100) + _OWNER + bytes(11) + b"\0" + _TIME + b"000000\0 " + _REST, np.uint8
-)
 
 
 def parse_header(block: bytes, where: str, *, first: bool = False) -> Header:

@@ -17,12 +17,13 @@ from atdata_core.hashing import BackgroundHash
 from atdata_core.headers import Places, padded_all
 from atdata_core.members import EXTENSION
 from atdata_core.packing import Part
-from atdata_core.tar import BLOCK, END, make_headers, padded
+from atdata_core.tar import BLOCK, END, blank, fill_in
 
 _PIECE = 512 << 10
 """Bytes in a piece, or as many more as its last sample has: what stays in a core's cache."""
 _KEPT = 4 << 20
-_PADDING = [bytes(size) for size in range(BLOCK)]
+_GAPS = [bytes(-end % BLOCK) + blank(EXTENSION) for end in range(BLOCK)]
+"""What comes after a body that ends so far into a block: the rest of it, and the next header."""
 
 
 class Pieces:
@@ -34,9 +35,11 @@ class Pieces:
     def take(self) -> io.BytesIO:
         """Memory that nobody else uses."""
         try:
-            return self._free.get_nowait()
+            memory = self._free.get_nowait()
         except queue.Empty:
             return io.BytesIO()
+        memory.seek(0)
+        return memory
 
     def give_back(self, memory: io.BytesIO, *views: memoryview) -> None:
         """Takes memory that isn't needed any more; `views` are what was looked at it through."""
@@ -63,13 +66,18 @@ class ShardWriter:
         self._pieces = pieces or Pieces()
         self._memory = self._pieces.take()
         self._first = first
-        self._sizes: list[int] = []
-        self._end = 0  # of what was put into the memory
-        self.rows = 0
-        self.size = 0
+        self._ends: list[int] = []  # of the bodies in the memory
+        self._end = 0  # of the last one
+        self._flushed = 0
+        self._flushed_rows = 0
 
-    def add(self, parts: Sequence[Part]) -> None:
-        """Appends one sample.
+    @property
+    def rows(self) -> int:
+        """How many samples it holds."""
+        return self._flushed_rows + len(self._ends)
+
+    def add(self, parts: Sequence[Part]) -> int:
+        """Appends one sample; the bytes of all so far, headers and padding included.
 
         Args:
             parts: What its bytes are put together from. They are copied.
@@ -79,48 +87,46 @@ class ShardWriter:
         """
         if self._end >= _PIECE:
             self._flush()
-        memory, start = self._memory, self._end
-        memory.seek(start + BLOCK)
+        memory = self._memory
+        memory.write(_GAPS[self._end % BLOCK])
         memory.writelines(parts)
-        end = memory.tell()
-        size = end - start - BLOCK
-        if size % BLOCK:
-            end += memory.write(_PADDING[-size % BLOCK])
-        self._sizes.append(size)
-        self._end = end
-        self.size += end - start
-        self.rows += 1
+        self._end = end = memory.tell()
+        self._ends.append(end)
+        return self._flushed + end + -end % BLOCK
 
     def take_back(self) -> bytes:
         """Takes the sample out again that was added last, once; its bytes."""
-        size = self._sizes.pop()
-        start = self._end - BLOCK - padded(size)
-        self.size -= self._end - start
-        self.rows -= 1
-        self._end = start
-        self._memory.seek(start + BLOCK)
-        return self._memory.read(size)
+        start, end = int(self._starts()[-1]), self._ends.pop()
+        self._end = self._ends[-1] if self._ends else 0
+        self._memory.seek(start)
+        body = self._memory.read(end - start)
+        self._memory.seek(self._end)
+        return body
 
     def finish(self) -> tuple[str, int]:
         """Writes the end of the archive; the shard's CID and its size in bytes."""
         self._flush(END)
-        self.size += len(END)
-        return digest_to_cid(self._hash.digest()), self.size
+        return digest_to_cid(self._hash.digest()), self._flushed
 
     def close(self) -> None:
         """Ends the hashing of a shard that won't be finished."""
         self._hash.close()
 
+    def _starts(self) -> Places:
+        """Where the bodies begin in the memory."""
+        return padded_all(np.array([0, *self._ends[:-1]])) + BLOCK
+
     def _flush(self, end: bytes = b"") -> None:
         memory, pieces = self._memory, self._pieces
-        memory.seek(self._end)
-        memory.write(end)
+        memory.write(bytes(-self._end % BLOCK) + end)
         whole = memory.getbuffer()
-        view = whole[: self._end + len(end)]
-        if self._sizes:
-            number = self._first + self.rows - len(self._sizes)
-            _fill_in_headers(view, number, np.array(self._sizes))
-        self._sizes, self._end = [], 0
+        view = whole[: memory.tell()]
+        if self._ends:
+            starts, first = self._starts(), self._first + self._flushed_rows
+            fill_in(view, starts - BLOCK, first, np.array(self._ends) - starts, EXTENSION)
+        self._flushed_rows += len(self._ends)
+        self._flushed += len(view)
+        self._ends, self._end = [], 0
         self._hash.update(view)
         # A raw file takes what fits (on a full disk, or past 2 GiB), and fails with the next write.
         at = 0
@@ -133,13 +139,3 @@ class ShardWriter:
 def key_of(number: int) -> str:
     """The key of a sample of this number."""
     return f"{number:09d}"
-
-
-def _fill_in_headers(piece: memoryview, first: int, sizes: Places) -> None:
-    names = [key_of(number) + EXTENSION for number in range(first, first + len(sizes))]
-    headers: Any = np.frombuffer(make_headers(names, sizes.tolist()), f"V{BLOCK}")
-    ends = np.cumsum(padded_all(sizes) + BLOCK)
-    starts = np.concatenate(([0], ends[:-1]))
-    # Every place where a header could be, one byte apart: it makes this one copy a header.
-    every: Any = np.ndarray((len(piece) - BLOCK + 1,), f"V{BLOCK}", piece, strides=(1,))
-    every[starts] = headers

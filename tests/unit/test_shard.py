@@ -30,7 +30,7 @@ from atdata_core.shard import (
     write_shard,
     write_shards,
 )
-from atdata_core.tar import make_headers, shard_bytes
+from atdata_core.tar import make_header, shard_bytes
 from tests.support.samples import Item, Loose, Other, cid_of, items, tar_of
 
 
@@ -434,8 +434,8 @@ def test_inspecting_tells_cid_size_and_rows(shard):
 
 def test_names_that_have_no_form_in_a_header_are_refused():
     with pytest.raises(ShardError, match="too long"):
-        make_headers(["k" * 93 + ".msgpack"], [0])
-    assert len(make_headers(["k" * 92 + ".msgpack"], [0])) == 512
+        make_header("k" * 93 + ".msgpack", 0)
+    assert len(make_header("k" * 92 + ".msgpack", 0)) == 512
 
 
 def test_keys_are_numbers_of_nine_digits_or_as_many_as_it_takes():
