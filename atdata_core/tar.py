@@ -5,7 +5,6 @@ GNU and pax (https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html
 only: links, devices and sparse files have no place in a shard.
 """
 
-from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np

@@ -8,7 +8,7 @@ piece are made at once. A piece is hashed in a thread of its own while the next 
 import io
 import queue
 from collections.abc import Sequence
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
