@@ -105,11 +105,11 @@ def _at_random(peer: Any, workload: Workload, folder: Path, seconds: float) -> f
     dataset = peer.by_number(workload, folder)
     for number in range(0, workload.count, max(1, workload.count // workload.shards // 2)):
         _check_sample(peer, workload, dataset[number], number)
-    numbers = [random.randrange(workload.count) for _ in range(100_000)]
+    numbers = itertools.cycle([random.randrange(workload.count) for _ in range(100_000)])
     done = 0
     started = time.perf_counter()
     while (spent := time.perf_counter() - started) < seconds / 2:
-        for number in itertools.islice(itertools.cycle(numbers), done, done + _TOGETHER):
+        for number in itertools.islice(numbers, _TOGETHER):
             dataset[number]
         done += _TOGETHER
     return done / spent
