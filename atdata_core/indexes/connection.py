@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from atdata_core.errors import (
@@ -94,3 +94,34 @@ class RedisConnection:
         if not isinstance(self._given, str):
             raise TypeError("what was made from a client can't be pickled; make it from a URL")
         return {**self.__dict__, "_connected": None}
+
+
+def answers(redis: "Redis", commands: Iterable[Sequence[Any]]) -> Iterator[Any]:
+    """What Redis answers to some commands, in order, while it works on the next one.
+
+    A command is sent when the one before it was answered, and the answer handed out then. So what
+    the caller does to put a command together, or with an answer, Redis doesn't wait for. (A
+    pipeline sends all before it reads, and a thread costs more than it gains.)
+
+    Args:
+        redis: A client.
+        commands: The commands, each with its arguments.
+    """
+    connection: Any = redis.connection_pool.get_connection()
+    waiting = False
+    try:
+        for command in commands:
+            answer = connection.read_response() if waiting else None
+            answered, waiting = waiting, False
+            connection.send_command(*command)
+            waiting = True
+            if answered:
+                yield answer
+        if waiting:
+            answer = connection.read_response()
+            waiting = False
+            yield answer
+    finally:
+        if waiting:  # what comes would be taken for the answer to another command
+            connection.disconnect()
+        redis.connection_pool.release(connection)

@@ -4,11 +4,9 @@ Many are sent and answered together, and what they say comes as one text, since 
 faster than Python takes its answers apart. (10,000 entries: 1 s one by one, 0.1 s so.)
 """
 
-import functools
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -17,6 +15,7 @@ from atdata_core.entry import DatasetEntry
 from atdata_core.errors import InvalidRecordError
 from atdata_core.indexes.changes import STREAM
 from atdata_core.indexes.codec import entry_from_json, now
+from atdata_core.indexes.connection import answers
 from atdata_core.indexes.hashes import as_text, entry_from_hash, entry_to_hash
 
 if TYPE_CHECKING:
@@ -76,16 +75,27 @@ def put_entries(redis: "Redis", drafts: Iterable[DatasetEntry]) -> int:
     An entry and its name are one step.
     """
     rest, count = iter(drafts), 0
+    problem: Exception | None = None
 
-    def puts() -> Iterator[Callable[[], Any]]:
-        nonlocal count
-        while packed := [_packed(draft, now()) for draft in itertools.islice(rest, _TOGETHER)]:
-            keys = (NAMES, CONTENTS, STREAM)
-            yield functools.partial(redis.eval, _PUT_ENTRIES, len(keys), *keys, ENTRY, *packed)
+    def puts() -> Iterator[tuple[Any, ...]]:
+        nonlocal count, problem
+        more = True
+        while more:
+            packed: list[bytes] = []
+            time = now()
+            try:
+                packed.extend(_packed(draft, time) for draft in itertools.islice(rest, _TOGETHER))
+            except Exception as error:  # noqa: BLE001 - raised when those before it are listed
+                problem = error
+            if packed:
+                yield ("EVAL", _PUT_ENTRIES, 3, NAMES, CONTENTS, STREAM, ENTRY, *packed)
             count += len(packed)
+            more = len(packed) == _TOGETHER and problem is None
 
-    for _ in _one_ahead(puts()):
+    for _ in answers(redis, puts()):
         pass
+    if problem is not None:
+        raise problem
     return count
 
 
@@ -94,33 +104,9 @@ def read_entries(redis: "Redis") -> Iterator[DatasetEntry]:
     flat = json.loads(redis.eval(_GET_NAMES, 1, NAMES)) or []
     names = sorted(zip(flat[::2], flat[1::2], strict=True))
     parts = [names[start : start + _TOGETHER] for start in range(0, len(names), _TOGETHER)]
-    gets = (
-        functools.partial(redis.eval, _GET_ENTRIES, 0, ENTRY, *(key for _, key in some))
-        for some in parts
-    )
-    for some, answer in zip(parts, _one_ahead(gets), strict=True):
+    gets = (("EVAL", _GET_ENTRIES, 0, ENTRY, *(key for _, key in some)) for some in parts)
+    for some, answer in zip(parts, answers(redis, gets), strict=True):
         yield from _entries(some, answer) or _read_one_by_one(redis, some)
-
-
-def _one_ahead(calls: Iterable[Callable[[], Any]]) -> Iterator[Any]:
-    """What some calls give, in order; each is made in a thread while the next one is put together.
-
-    So Redis and Python work at once, each on a core of its own.
-    """
-    calls = iter(calls)
-    first = next(calls, None)
-    following = next(calls, None)
-    if first is None or following is None:  # a thread only pays for more
-        if first is not None:
-            yield first()
-        return
-    with ThreadPoolExecutor(1, "atdata-redis") as thread:
-        made = thread.submit(first)
-        while following is not None:
-            later = thread.submit(following)
-            yield made.result()
-            made, following = later, next(calls, None)
-        yield made.result()
 
 
 def _packed(draft: DatasetEntry, time: str) -> bytes:

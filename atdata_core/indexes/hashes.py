@@ -20,7 +20,10 @@ def entry_id(entry: DatasetEntry) -> str:
 
 
 def _id_of(said: Mapping[str, Any]) -> str:
-    return dag_cbor_cid({**said, "metadata": json.dumps(said.get("metadata"), sort_keys=True)})
+    return dag_cbor_cid({**said, "metadata": _sorted_json(said.get("metadata"))})
+
+
+_sorted_json = json.JSONEncoder(sort_keys=True).encode
 
 
 def entry_to_hash(entry: DatasetEntry, time: str) -> dict[str, str | bytes]:

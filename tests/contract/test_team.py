@@ -376,6 +376,25 @@ def test_entries_whose_schema_is_not_there_or_another_are_refused(redis_url, two
         assert [entry.name for entry in index.list_datasets()] == ["d1", "d2"]
 
 
+@pytest.mark.parametrize("before", [0, 3, 200, 303])
+def test_the_entries_before_one_that_is_refused_are_listed(redis_url, two, before):
+    with LocalIndex(redis_url) as index:
+        many = [two[0].replace(name=f"n{number:04d}") for number in range(before)]
+        strange = two[0].replace(schema_ref="atdata://local/schema/Nobody@1.0.0", name="strange")
+        with pytest.raises(NotFoundError, match="Nobody"):
+            index.insert_entries([*many, strange, two[1].replace(name="after")])
+        assert [e.name for e in index.list_datasets()] == ["d1", "d2"] + [e.name for e in many]
+
+
+def test_a_list_that_nobody_reads_to_its_end_leaves_the_connection_as_it_was(redis_url, two):
+    with LocalIndex(redis_url) as index:
+        index.insert_entries([two[0].replace(name=f"n{number:04d}") for number in range(700)])
+        for _ in range(3):
+            assert next(read_entries(index.redis)).name == "d1"
+        assert index.redis.ping() is True
+        assert len(index.list_datasets()) == 702
+
+
 @pytest.mark.parametrize("text", [b"", b"{}", b"{},{}", b"[", b"null", b"1", b"\xff"])
 def test_a_damaged_entry_among_many_is_told_by_its_name(redis_url, redis, two, text):
     with LocalIndex(redis_url) as index:
