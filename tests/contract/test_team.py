@@ -22,6 +22,7 @@ from atdata_core.errors import (
     SchemaError,
 )
 from atdata_core.indexes import LocalIndex
+from atdata_core.indexes.entries import read_entries
 from atdata_core.schema import Schema
 from atdata_core.shard import Shard
 from atdata_core.stores.multipart import THRESHOLD_BYTES, part_bytes
