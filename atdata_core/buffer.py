@@ -41,6 +41,11 @@ class SampleBuffer:
         self._slots = 0
         self._free: Numbers = np.empty(0, np.int64)
 
+    @property
+    def holds_tickets(self) -> bool:
+        """Whether there may be tickets among the samples."""
+        return _ITEM in self._lanes
+
     def put(self, block: AnyBlock, rows: Sequence[int]) -> Numbers:
         """Takes some rows of a block; the slots where they are, int64."""
         if not len(rows):
@@ -50,7 +55,7 @@ class SampleBuffer:
             columns: dict[str, Column] = {_ITEM: list(block.samples(rows))}
         else:
             columns = {name: _cut(column, rows) for name, column in block.columns.items()}
-            if _ITEM in self._lanes:
+            if self.holds_tickets:
                 columns = {_ITEM: self._made(columns)}
             block = dataclasses.replace(block, columns={})  # which would stay as long as a sample
         if self._named:
@@ -95,7 +100,7 @@ class SampleBuffer:
 
     def _to_items(self) -> None:
         origins = self._lanes.pop(_ORIGIN, None)
-        if self._lanes and _ITEM not in self._lanes:
+        if self._lanes and not self.holds_tickets:
             used = np.setdiff1d(np.arange(self._slots), self._free)
             columns = {name: lane.take(used) for name, lane in self._lanes.items()}
             self._lanes = {}

@@ -15,7 +15,7 @@ from typing import Any, cast
 import numpy as np
 
 from atdata_core.batch import Part, Ragged, SampleBatch
-from atdata_core.blocks import AnyBlock, Block, Demand, LateBlock, Ticket, read_blocks, shorter
+from atdata_core.blocks import AnyBlock, Block, Demand, Ticket, read_blocks, shorter
 from atdata_core.buffer import SampleBuffer
 from atdata_core.errors import AtdataError, ConfigurationError
 from atdata_core.mixing import Mixer
@@ -183,10 +183,8 @@ def _mixed(
         _refill(mixer, buffer, plan, cursor, urls, share)
     ended: list[int] = []
     number = sum(cursor.rows) + cursor.row
-    late = False
     for block in _blocks(plan, cursor, urls, ended, Demand(apart=True)):
         _end(cursor, ended)
-        late = late or isinstance(block, LateBlock)
         rows = share.of_rows(number, len(block))
         number += len(block)
         given = mixer.exchange(buffer.put(block, rows))
@@ -195,7 +193,7 @@ def _mixed(
         for start in range(0, len(given), _STRETCH):
             part = slice(start, start + _STRETCH)
             made, problem = _made(buffer.take(given[part]))
-            yield _handed(cursor, made, _ends(block, rows[part]), late)
+            yield _handed(cursor, made, _ends(block, rows[part]), buffer.holds_tickets)
             cursor.settle()
             if problem is not None:
                 raise problem
@@ -203,7 +201,7 @@ def _mixed(
     _end(cursor, ended)
     while len(some := mixer.rest(_STRETCH)):
         made, problem = _made(buffer.take(some))
-        yield _handed(cursor, made, None, late)
+        yield _handed(cursor, made, None, buffer.holds_tickets)
         cursor.settle()
         if problem is not None:
             raise problem

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 import atdata_core as atdata
 from atdata_core import Dataset
-from atdata_core.errors import ShardError
+from atdata_core.errors import SampleError, ShardError
 from atdata_core.members import Members
 from atdata_core.sample import pack, unpack
 from atdata_core.shard import read_samples, write_shards
@@ -269,6 +269,34 @@ def test_all_ways_of_reading_give_the_same_samples(tmp_path_factory, shard, data
 
 
 @settings(max_examples=80, suppress_health_check=list(HealthCheck))
+@given(st.lists(shards, min_size=2, max_size=4), st.data())
+def test_shards_of_every_kind_one_after_another(tmp_path_factory, several, data):
+    kind = type(several[0][0][0])
+    folder = tmp_path_factory.mktemp("paths")
+    wanted = []
+    for number, (made, body) in enumerate(several):
+        if type(made[0]) is kind:
+            (folder / f"{number}.tar").write_bytes(body)
+            wanted += packed(made)
+    dataset = Dataset(str(folder / "*.tar"), kind)
+    assert packed(dataset) == wanted
+    size = data.draw(st.integers(1, 5))
+    batches = list(dataset.ordered(size, ragged="list"))
+    assert packed(s for batch in batches for s in batch.samples) == wanted
+
+    kept = data.draw(st.integers(1, 8))
+    mixed = packed(dataset.shuffled(buffer_samples=kept, seed=1))
+    assert sorted(mixed) == sorted(wanted)
+    going = iter(dataset.shuffled(buffer_samples=kept, seed=1))
+    skip = data.draw(st.integers(0, len(wanted)))
+    held = [next(going) for _ in range(skip)]
+    again = dataset.shuffled(buffer_samples=kept, seed=1)
+    again.load_state_dict(going.state_dict())
+    assert packed(held) == mixed[:skip]
+    assert packed(again) == mixed[skip:]
+
+
+@settings(max_examples=80, suppress_health_check=list(HealthCheck))
 @given(samples(), st.integers(1, 12))
 def test_what_is_written_is_what_tarfile_and_msgpack_find(tmp_path_factory, made, rows):
     folder = tmp_path_factory.mktemp("paths")
@@ -282,6 +310,69 @@ def test_what_is_written_is_what_tarfile_and_msgpack_find(tmp_path_factory, made
         )
     assert [key for key, _ in found] == [f"{number:09d}" for number in range(len(made))]
     assert packed(sample for _, sample in found) == packed(made)
+
+
+@atdata.packable
+class Frame:
+    pixels: NDArray[np.float32]
+    label: str
+
+
+@atdata.packable
+class Clip:
+    name: str
+    frame: Frame
+
+
+@pytest.mark.parametrize("count", [3, 40, 300])
+def test_large_arrays_of_nested_samples_are_read_like_others(tmp_path, count):
+    rng = np.random.default_rng(1)
+    made = [
+        Clip(name=f"{number}", frame=Frame(pixels=rng.random((3, 3000), np.float32), label="é" * 5))
+        for number in range(count)
+    ]
+    shards = list(write_shards(made, tmp_path, max_samples=1 + count // 2))
+    dataset = Dataset(str(tmp_path / "*.tar"), Clip)
+    assert len(shards) == 2
+    assert packed(dataset) == packed(made)
+    assert packed(s for batch in dataset.ordered(8) for s in batch.samples) == packed(made)
+    assert sorted(packed(dataset.shuffled(buffer_samples=9))) == sorted(packed(made))
+
+
+@pytest.mark.parametrize("where", [200, 3000, -600])
+def test_a_file_that_changes_between_two_batches_gives_what_it_holds_or_an_error(tmp_path, where):
+    made = [Plain(data=np.full((2, 9000), number, "f4"), number=number) for number in range(96)]
+    [shard] = write_shards(made, tmp_path)
+    batches = iter(Dataset(shard.url, Plain).ordered(32))
+    assert next(batches).number == list(range(32))
+    at = 32 * (shard.size - 1024) // 96 + where  # in the header, the data, or behind them
+    body = Path(shard.url).read_bytes()
+    with Path(shard.url).open("r+b") as file:
+        file.seek(at)
+        file.write(bytes([body[at] ^ 0xFF]))
+    try:
+        found = next(batches)
+    except (ShardError, SampleError):
+        return
+    assert found.number == list(range(32, 64))
+    assert (found.data[1:] == np.arange(33, 64)[:, None, None]).all()
+
+
+def test_the_order_depends_on_the_numbers_of_the_samples_alone(tmp_path):
+    orders = []
+    for width in (3, 100, 3000, 20_000):
+        folder = tmp_path / f"{width}"
+        folder.mkdir()
+        made = [
+            Plain(data=np.full((2, width), number, "f4"), number=number) for number in range(70)
+        ]
+        list(write_shards(made, folder, max_samples=20))
+        shuffled = Dataset(str(folder / "*.tar"), Plain).shuffled(buffer_samples=30, seed=5)
+        mixed = list(shuffled)
+        assert all((sample.data == sample.number).all() for sample in mixed)
+        orders.append([sample.number for sample in mixed])
+    assert all(order == orders[0] for order in orders)
+    assert sorted(orders[0]) == list(range(70)) != orders[0]
 
 
 @settings(max_examples=60, suppress_health_check=list(HealthCheck))
