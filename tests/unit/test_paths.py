@@ -123,7 +123,7 @@ def with_arrays(body, encode):
     """The same sample, its arrays encoded in another way."""
     found = msgpack.unpackb(body)
     for name, value in found.items():
-        if isinstance(value, bytes) and value.startswith(b"\x93NUMPY"):
+        if isinstance(value, bytes) and value.startswith(b"\x93NUMPY\x01\x00"):
             found[name] = encode(np.load(io.BytesIO(value)))
     return msgpack.packb(found)
 
