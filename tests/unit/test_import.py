@@ -7,7 +7,7 @@ import pytest
 
 HEAVY = (
     *("boto3", "botocore", "redis", "atproto", "httpx", "webdataset", "pyarrow", "torch"),
-    *("atproto_crypto", "cryptography", "libipld"),
+    *("atproto_crypto", "cryptography"),
 )
 
 EXPORTED = {
