@@ -114,7 +114,7 @@ class Scattered:
 
     What is between the arrays' data is read and decoded for many samples at once. When the data
     follow, it comes along again and has to be the same. (Decoded with each batch of 32 images of
-    150 KB, whose data had just gone through the core's cache, it took 8 µs a sample; so 2.)
+    150 KB, whose data had just gone through the core's cache, it took 8 µs a sample; so 5.)
 
     Args:
         file: The file, or what lies in memory as one.
