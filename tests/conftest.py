@@ -75,7 +75,14 @@ def services(own_environment, tmp_path_factory):
         yield net
 
 
+# What takes longest is begun first, so that no worker is left alone with it in the end.
+_LONGEST = ("executors", "journey", "components", "inbound", "walk", "tutorial", "readme")
+_LONGEST += ("endurance", "supervision", "several_pds", "cli", "operating", "checks", "manifests")
+
+
 def pytest_collection_modifyitems(items):
+    turns = {f"test_{name}.py": turn for turn, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: turns.get(item.path.name, len(turns)))
     # The first of them may have to install the services.
     for item in items:
         if "services" in item.fixturenames and not item.get_closest_marker("timeout"):
