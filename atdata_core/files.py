@@ -126,8 +126,8 @@ class InMemory:
 class TwoHalves:
     """Reads much from files, a half of it in a thread of its own.
 
-    A core copies 6 GB/s out of the page cache, two cores 12. What fits into a core's own cache,
-    and a process that shares the cores with others of its kind, gains nothing.
+    (Images of 150 KB out of the page cache: one core copied 4.9 GB/s, two 8.2.) Little, and a
+    process that shares the cores with others of its kind, gains nothing.
     """
 
     def __init__(self) -> None:

@@ -1,11 +1,10 @@
 """Samples with large arrays, read straight to where their arrays shall be.
 
 In a shard of such samples, the members are all as long as each other, and so the arrays' data lie
-at equal distances. One call reads a batch of them: the data into the rows of one array, all that
-is between them into a side buffer, where it is checked and decoded like whole bodies. So each byte
-is copied once, by the kernel. (Read and then gathered: 28,000 images of 150 KB a second in batches
-of 32; scattered: 40,000.) If anything isn't as it was for the sample before, nothing is decoded,
-and the samples are read in the plain way.
+at equal distances. What is between them is read first, for many samples, and decoded like whole
+bodies. Then one call reads a batch: the data into the rows of one array, what is between them into
+a side buffer, to be compared. So each byte of data is copied once, by the kernel. If anything isn't
+as it was for the sample before, the samples are read in the plain way.
 """
 
 import sys
