@@ -32,6 +32,10 @@ _HEADER_ERRORS = (
 """What NumPy raises for a header that isn't one: it reads them as Python."""
 
 
+_PLAIN_KINDS = frozenset("biufcmMSU")
+"""Kinds of dtypes that are made of nothing else; all of them have a form in ``.npy``."""
+
+
 def check_dtype(
     dtype: "np.dtype[Any]", where: str, error: type[SampleError] | type[SchemaError] = SampleError
 ) -> None:
@@ -42,6 +46,8 @@ def check_dtype(
             values without width, and for extension dtypes such as bfloat16, which ``.npy``
             degrades to raw bytes.
     """
+    if dtype.kind in _PLAIN_KINDS and dtype.itemsize:
+        return
     if dtype.hasobject:
         raise error(
             "array of Python objects can't be stored",

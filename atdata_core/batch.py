@@ -130,13 +130,15 @@ def _alike(arrays: Sequence[Any]) -> bool:
 
 def _joined(arrays: Sequence[Any]) -> Any:
     """Arrays one after another: without a copy, if they lie so in one memory."""
-    base, total = arrays[0].base, sum(len(array) for array in arrays)
-    start = place = arrays[0].ctypes.data
-    for array in arrays:
-        if array.base is not base or not array.flags.c_contiguous or array.ctypes.data != place:
-            return np.concatenate(arrays)
-        place += array.nbytes
+    base = arrays[0].base
     if not isinstance(base, np.ndarray) or not base.flags.c_contiguous:
         return np.concatenate(arrays)
-    shape = (total, *arrays[0].shape[1:])
+    if any(array.base is not base or not array.flags.c_contiguous for array in arrays):
+        return np.concatenate(arrays)
+    start = place = arrays[0].ctypes.data
+    for array in arrays:
+        if array.ctypes.data != place:
+            return np.concatenate(arrays)
+        place += array.nbytes
+    shape = (sum(map(len, arrays)), *arrays[0].shape[1:])
     return np.ndarray(shape, arrays[0].dtype, base, start - base.ctypes.data)

@@ -268,6 +268,8 @@ class _Reader:
 
     def large_again(self, run: Run, start: int) -> AnyBlock | None:
         """The samples of a run from a row on, read anew as large ones, if they are that."""
+        if self._file is None or self._demand.layout is None:
+            return None
         end = self.members.position
         self.members.reread(run.offset + int(run.starts[start]) - BLOCK, len(run) - start)
         block = self._large()

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgpack
 import numpy as np
 
 from atdata_core.arrays import MAX_HEAD, array_header
@@ -34,6 +33,7 @@ from atdata_core.fieldtypes import (
     Primitive,
 )
 from atdata_core.headers import Bytes, Places, distance, gather, repeats
+from atdata_core.packing import map_heads
 
 Column = Any
 """The values of one field: an array with one row a sample, or a list."""
@@ -54,6 +54,8 @@ _WIDTHS = np.full(256, 9, np.int64)  # of a whole number, by its first byte; 9: 
 _WIDTHS[:0x80] = _WIDTHS[0xE0:] = 0
 for _kind, _dtype in _INTS.items():
     _WIDTHS[_kind] = np.dtype(_dtype).itemsize
+_SIGNED = np.zeros(256, bool)
+_SIGNED[0xD0:0xD4] = True
 _LENGTHS = {1: "u1", 2: ">u2", 4: ">u4"}
 _STRINGS = {0xD9: 1, 0xDA: 2, 0xDB: 4}
 _BINARY = {0xC4: 1, 0xC5: 2, 0xC6: 4}
@@ -150,6 +152,13 @@ class Cursor:
         self.move(dtype.itemsize)
         return found
 
+    def words(self, ahead: int) -> "np.ndarray[Any, np.dtype[np.uint64]]":
+        """The eight bytes that begin some bytes ahead of each place, as numbers."""
+        if int(self.places.max()) + ahead + 8 > len(self.buffer):
+            self.buffer = bytes(self.buffer) + bytes(ahead + 8)
+            self.bytes = np.frombuffer(self.buffer, np.uint8)
+        return self.rows(8, ahead).view(">u8")[:, 0].astype("<u8")
+
     def spans(self, kinds: Mapping[int, int], short: tuple[int, int] | None) -> int | Places:
         """Moves over the head of a text or of bytes at every place; their lengths, or their length.
 
@@ -209,13 +218,11 @@ def decode(fields: Sequence[Field], cursor: Cursor, ends: Places) -> dict[str, C
 
 
 def _decode_map(fields: Sequence[Field], cursor: Cursor) -> dict[str, Column]:
-    head = msgpack.Packer().pack_map_header(len(fields))
     columns: dict[str, Column] = {}
-    for field in fields:
-        cursor.expect(head + msgpack.packb(field.name))
+    for field, head in zip(fields, map_heads(tuple(f.name for f in fields)), strict=True):
+        cursor.expect(head)
         kind = NullableType(field.type) if field.optional else field.type
         columns[field.name] = _decode(kind, cursor)
-        head = b""
     return columns
 
 
@@ -266,7 +273,7 @@ def _arrays(kind: NDArrayType, cursor: Cursor) -> Column:
     here = int(cursor.places[0]) - cursor.begin
     cursor.arrays.append((here, payload))
     stacked = functools.partial(_stacked, dtype, shape, fortran)
-    kind.check(np.broadcast_to(np.empty((), dtype), shape), "")
+    kind.check(dtype, shape, "")
     if cursor.cut is None or here != cursor.cut.offset:
         return stacked(cursor.take(payload))
     if cursor.cut.size != payload:
@@ -297,17 +304,16 @@ def _ints(cursor: Cursor) -> list[int]:
             alike: list[int] = cursor.numbers(dtype).tolist()
             return alike
     widths = _WIDTHS[kinds]
-    widest = int(widths.max())
-    if widest > 8:
+    if int(widths.max()) > 8:
         raise Irregular
-    values = np.ascontiguousarray(kinds).view(np.int8).astype(np.int64)  # those of one byte
-    for kind in np.flatnonzero(np.bincount(kinds)).tolist() if widest else ():
-        if kind in _INTS:
-            here = kinds == kind
-            width = int(_WIDTHS[kind])
-            found = gather(cursor.buffer, cursor.places[here] + 1, width)
-            values[here] = found.view(_INTS[kind])[:, 0]
-    cursor.move(widths + 1 if widest else 1)
+    # The bytes of each number are the first of these eight.
+    words = cursor.words(1)
+    shifts = 64 - 8 * widths
+    signed = words.view(np.int64) >> shifts
+    values = np.where(_SIGNED[kinds], signed, (words >> shifts.view(np.uint64)).view(np.int64))
+    short = widths == 0
+    values[short] = kinds[short].view(np.int8)
+    cursor.move(widths + 1)
     listed: list[int] = values.tolist()
     return listed
 
@@ -331,13 +337,31 @@ def _bools(cursor: Cursor) -> list[bool]:
 
 def _texts(cursor: Cursor) -> list[str]:
     lengths = cursor.spans(_STRINGS, (0xA0, 0xC0))
+    places, count = cursor.places, len(cursor.places)
+    most = lengths if isinstance(lengths, int) else int(lengths.max())
+    total = most * count if isinstance(lengths, int) else int(lengths.sum())
+    if most * count > _UNEVEN * total or int(places.max()) + most > len(cursor.buffer):
+        buffer = cursor.buffer
+        return [buffer[start:end].decode() for start, end in _spans(cursor, lengths)]
+    # With what follows the shorter ones; Latin-1 takes any byte as one letter.
+    letters = cursor.rows(most).tobytes().decode("latin-1")
+    cursor.move(lengths)
     if isinstance(lengths, int):
-        data = cursor.rows(lengths).tobytes()
-        if data.isascii():
-            cursor.move(lengths)
-            return _pieces(data.decode("ascii"), lengths, len(cursor.places))
-    buffer = cursor.buffer
-    return [buffer[start:end].decode() for start, end in _spans(cursor, lengths)]
+        texts = _pieces(letters, lengths, count)
+    else:
+        starts = range(0, len(letters), most)
+        ends = (np.arange(0, len(letters), most) + lengths).tolist()
+        texts = [letters[start:end] for start, end in zip(starts, ends, strict=True)]
+    if letters.isascii() or all(map(str.isascii, texts)):
+        return texts
+    return [text.encode("latin-1").decode() for text in texts]
+
+
+_UNEVEN = 2
+"""Texts up to so many times as long as the average are gathered together.
+
+(400 characters, 350 to 450 of them: 0.16 us a text, so; 0.36 one by one.)
+"""
 
 
 def _blobs(cursor: Cursor) -> list[bytes]:

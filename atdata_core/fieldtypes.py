@@ -88,7 +88,7 @@ class NDArrayType:
         """`value` as ``.npy`` bytes; raises `SampleError` if dtype or shape differ."""
         if not isinstance(value, np.ndarray):
             raise _mismatch(self, value, where, remedy="Wrap it: np.asarray(value, dtype=…)")
-        self.check(value, where)
+        self.check(value.dtype, value.shape, where)
         return npy_bytes(value, where)
 
     def decode(self, data: Any, where: str) -> np.ndarray[Any, Any]:
@@ -96,30 +96,28 @@ class NDArrayType:
         if type(data) is not bytes:
             raise _mismatch(self, data, where)
         array = array_from_bytes(data, where)
-        self.check(array, where)
+        self.check(array.dtype, array.shape, where)
         return array
 
-    def check(self, array: np.ndarray[Any, Any], where: str) -> None:
-        """Raises `SampleError` if an array has another dtype or shape than these."""
-        if self.dtype is not None and array.dtype != np.dtype(self.dtype):
+    def check(self, dtype: "np.dtype[Any]", shape: tuple[int, ...], where: str) -> None:
+        """Raises `SampleError` if an array's dtype or shape are other ones than these."""
+        if self.dtype is not None and dtype != np.dtype(self.dtype):
             raise SampleError(
                 "array has another dtype",
                 where=where,
                 expected=self.dtype,
-                got=str(array.dtype),
+                got=str(dtype),
                 remedy=f"Convert it with .astype({self.dtype!r}), or declare the dtype it has",
             )
         if self.shape is not None and not (
-            array.ndim == len(self.shape)
-            and all(
-                want in (None, have) for want, have in zip(self.shape, array.shape, strict=True)
-            )
+            len(shape) == len(self.shape)
+            and all(want in (None, have) for want, have in zip(self.shape, shape, strict=True))
         ):
             raise SampleError(
                 "array has another shape",
                 where=where,
                 expected=shape_text(self.shape),
-                got=shape_text(array.shape),
+                got=shape_text(shape),
                 remedy="Give an array of that shape, or declare another one; "
                 "None in Shape(…) leaves a side open",
             )

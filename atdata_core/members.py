@@ -94,7 +94,7 @@ class Window:
     @property
     def is_full(self) -> bool:
         """Whether `fill` would do nothing."""
-        return not self.start and (self.end == len(self.buffer) or self._at_end)
+        return self._at_end or (not self.start and self.end == len(self.buffer))
 
     def fill(self) -> None:
         """Moves what is ahead to the front and reads until the buffer is full or the end there.
@@ -102,6 +102,8 @@ class Window:
         The first time, less is read: the first samples come sooner, and large ones, which are
         read in another way once one was seen, aren't read for nothing.
         """
+        if self._at_end:
+            return
         rest = self.ahead
         limit = len(self.buffer) if self.offset or rest else min(_FIRST, len(self.buffer))
         if self.start:
@@ -267,7 +269,8 @@ class Members:
     def _plain(self) -> Run | None:
         """The samples from here on whose headers are plain, if there are any."""
         window = self._window
-        if window.ahead < 2 * BLOCK:
+        # What is left of the last window is less than a member, most of the time.
+        if window.ahead < len(window.buffer) // 4:
             window.fill()
         if self._known != Extended():
             return None

@@ -9,7 +9,7 @@ place of 7.)
 import functools
 import operator
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgpack
@@ -39,8 +39,7 @@ class Packer:
 
     def __init__(self, sample_type: type) -> None:
         fields = fields_of(sample_type)
-        heads = [msgpack.packb(field.name) for field in fields]
-        heads[0] = msgpack.Packer().pack_map_header(len(fields)) + heads[0]
+        heads = map_heads(tuple(field.name for field in fields))
         self._steps = [_put(field, head) for head, field in zip(heads, fields, strict=True)]
         # Of one name it would give the value itself.
         self._values = operator.attrgetter(*(field.name for field in fields), "__class__")
@@ -67,6 +66,13 @@ class Packer:
             raise SampleError("a field is missing") from error
         for put, value in zip(self._steps, values):  # noqa: B905 - the class is left
             put(value, add)
+
+
+@functools.lru_cache(maxsize=1024)
+def map_heads(names: tuple[str, ...]) -> Sequence[bytes]:
+    """What is before each value of a msgpack map with these keys, at least one, in their order."""
+    first, *others = (msgpack.packb(name) for name in names)
+    return (msgpack.Packer().pack_map_header(len(names)) + first, *others)
 
 
 def packer_of(sample_type: type) -> Packer:

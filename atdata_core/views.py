@@ -5,7 +5,6 @@ import struct
 from collections.abc import Callable
 from typing import Any, Literal
 
-import msgpack
 import numpy as np
 
 from atdata_core.arrays import MAX_HEAD, array_header
@@ -13,6 +12,7 @@ from atdata_core.columns import takes_positions
 from atdata_core.errors import SampleError
 from atdata_core.fields import Field, fields_of
 from atdata_core.fieldtypes import NDArrayType, Primitive
+from atdata_core.packing import map_heads
 from atdata_core.sample import unpack
 
 Form = tuple[int, Any, Any, Literal["C", "F"]]
@@ -54,8 +54,7 @@ class Viewer:
     def __init__(self, sample_type: type) -> None:
         self._type = sample_type
         fields = fields_of(sample_type)
-        heads = [msgpack.packb(field.name) for field in fields]
-        heads[0] = msgpack.Packer().pack_map_header(len(fields)) + heads[0]
+        heads = map_heads(tuple(field.name for field in fields))
         self._fields = fields
         self._simple = all(isinstance(f.type, (NDArrayType, Primitive)) for f in fields)
         self._steps = [
@@ -213,5 +212,5 @@ def _form(kind: NDArrayType, head: bytes, length: int) -> Form | None:
         if len(head) == _LIKELY:
             return None
         raise
-    kind.check(np.broadcast_to(np.empty((), dtype), shape), "")
+    kind.check(dtype, shape, "")
     return start, dtype, shape, "F" if fortran else "C"
