@@ -259,10 +259,10 @@ def cut_columns(columns: Mapping[str, Column], data: Bytes, rows: slice) -> dict
 
 def _arrays(kind: NDArrayType, cursor: Cursor) -> Column:
     """Arrays of one dtype and shape, in memory of their own."""
-    size = _BINARY.get(cursor.same())
+    start = int(cursor.places[0])
+    size = _BINARY.get(int(cursor.bytes[start]))
     if size is None:
         raise Irregular
-    start = int(cursor.places[0])
     length = int.from_bytes(cursor.bytes[start + 1 : start + 1 + size].tobytes(), "big")
     begin = start + 1 + size
     # Not the whole array: its header, as far as one may go.

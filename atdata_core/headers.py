@@ -22,7 +22,8 @@ Bytes = np.ndarray[Any, np.dtype[np.uint8]]
 Places = np.ndarray[Any, np.dtype[np.int64]]
 
 _MAGIC = np.frombuffer(b"ustar\x0000", "<u8")[0]
-_DECIMAL = 10.0 ** np.arange(14, -1, -1)  # up to 15 digits: 50 bits
+_DIGITS = np.stack((10.0 ** np.arange(14, -1, -1), np.ones(15)), 1)
+"""By these, up to 15 digits give their number, which has 50 bits, and their sum."""
 _SAFE = np.zeros(256, bool)
 _SAFE[np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-", "u1")] = (
     True
@@ -115,23 +116,53 @@ def plain_run(buffer: bytearray, start: int, end: int, extension: str) -> PlainR
     if magics[0] != _MAGIC:
         return None
     heads = start + BLOCK * np.flatnonzero(magics == _MAGIC)
-    checked = check_headers(gather(buffer, heads, BLOCK, distance(heads)), extension)
-    if checked is None:
+    found = check_headers(gather(buffer, heads, BLOCK, distance(heads)), extension)
+    if found is None:
         return None
-    sizes, good, keys = checked
-    following = heads + BLOCK + padded_all(sizes)
+    following = heads + BLOCK + padded_all(found.sizes)
+    good = found.good
     good[:-1] &= following[:-1] == heads[1:]
     good[-1] &= bool(following[-1] <= end)
-    count = len(good) if good.all() else int(good.argmin())
+    count = found.count()
     if not count:
         return None
     places = heads[:count] + BLOCK
-    return PlainRun(places, sizes[:count], keys_of(keys[:count]), int(following[count - 1]))
+    return PlainRun(places, found.sizes[:count], found.keys(count), int(following[count - 1]))
 
 
-def check_headers(
-    rows: Bytes, extension: str
-) -> "tuple[Places, np.ndarray[Any, np.dtype[np.bool_]], Bytes] | None":
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """What headers say.
+
+    Args:
+        sizes: How many bytes each body has.
+        good: Whether each is plain and like the first; to be narrowed down by who knows more.
+        stems: The names without the extension, as rows of bytes.
+        numbers: What numbers the names are, if all are.
+    """
+
+    sizes: Places
+    good: np.ndarray[Any, np.dtype[np.bool_]]
+    stems: Bytes
+    numbers: Places | None
+
+    def count(self) -> int:
+        """How many are good before the first that isn't."""
+        return len(self.good) if self.good.all() else int(self.good.argmin())
+
+    def keys(self, count: int) -> Sequence[str]:
+        """The names of so many good ones, plain ASCII."""
+        stems, width = self.stems[:count], self.stems.shape[1]
+        if self.numbers is not None:
+            numbers = self.numbers[:count]
+            first = int(numbers[0])
+            if (numbers == np.arange(first, first + count)).all():
+                return NumberedKeys(range(first, first + count), width)
+        text = np.ascontiguousarray(stems).tobytes().decode("ascii")
+        return [text[at : at + width] for at in range(0, len(text), width)]
+
+
+def check_headers(rows: Bytes, extension: str) -> Headers | None:
     """What headers say, and which of them are plain and like the first.
 
     Args:
@@ -139,8 +170,7 @@ def check_headers(
         extension: How their names end.
 
     Returns:
-        The sizes, whether each is plain, and the names without the extension, as rows of bytes;
-        None if the first isn't plain.
+        That; None if the first isn't plain.
     """
     first = rows[0].tobytes()
     width = first.find(b"\0", 0, 100)
@@ -149,20 +179,24 @@ def check_headers(
         return None
     stems = rows[:, :stem]
     count = len(rows)
-    words = np.concatenate((rows[:, 127:135].view(">u8"), rows[:, 147:155].view(">u8")))[:, 0]
-    words = words.astype("<u8")
-    words[count:] = words[count:] & _CHECKSUM | _ZEROS & ~_CHECKSUM
+    words = np.concatenate((rows[:, 127:135].view("<u8"), rows[:, 147:155].view("<u8")))[:, 0]
+    words[count:] = words[count:] & _CHECKSUM | _NO_CHECKSUM
     numbers, digits, legible = _octal(words)
     good = legible[:count] & legible[count:]
     if not _shared_repeats(rows, stem):
         good &= _alike(rows, stem)
-    if (stems - np.uint8(48) > 9).any():
+    names: Places | None = None
+    figures = stems - np.uint8(48)
+    if stem <= len(_DIGITS) and figures.max() < 10:
+        names, of_stems = (figures @ _DIGITS[-stem:]).astype(np.int64).T
+        of_stems = of_stems + 48 * stem
+    else:
         good &= _SAFE[stems].all(1)
+        of_stems = stems.sum(1, np.int64)
     # The checksum: of the bytes that all share, of each one's own, and its own field as blanks.
-    fixed = _sum_of(first[stem:127] + first[135:148] + first[156:]) + 8 * 32
-    own = stems @ np.ones(stem) + digits[:count] + 8 * 48
-    good &= fixed + own == numbers[count:] >> 3
-    return numbers[:count] + (int(first[124:127], 8) << 24), good, stems
+    fixed = _sum_of(first[stem:127] + first[135:148] + first[156:]) + 8 * 48 + 8 * 32
+    good &= of_stems + digits[:count] + fixed == numbers[count:] >> 3
+    return Headers(numbers[:count] + (int(first[124:127], 8) << 24), good, stems, names)
 
 
 _PLAIN = re.compile(
@@ -256,36 +290,16 @@ def _octal(
 ) -> tuple[Places, Places, "np.ndarray[Any, np.dtype[np.bool_]]"]:
     """Numbers of eight octal digits, the sums of the digits, and whether all are digits.
 
-    A word holds the eight, the highest first; neighbours are put together, then pairs, then fours.
+    A word holds the eight, the first in its lowest byte; they are lost.
     """
     legible = words & _HIGH == _ZEROS
-    words = words & _LOW
-    sums = words * _ONES >> np.uint64(56)
-    for bits, lanes in _LANES:
-        words = (words >> np.uint64(8 * bits // 3) & lanes) * np.uint64(1 << bits) + (words & lanes)
-    return words.view(np.int64), sums.view(np.int64), legible
+    words &= _LOW
+    numbers, sums = (words.view(np.uint8).reshape(-1, 8) @ _OCTAL).astype(np.int64).T
+    return numbers, sums, legible
 
 
-_HIGH, _LOW, _ZEROS, _ONES = (
-    np.uint64(int.from_bytes(bytes([byte]) * 8)) for byte in (0xF8, 7, 0x30, 1)
-)
+_OCTAL = np.stack((8.0 ** np.arange(7, -1, -1), np.ones(8)), 1)
+_HIGH, _LOW, _ZEROS = (np.uint64(int.from_bytes(bytes([byte]) * 8)) for byte in (0xF8, 7, 0x30))
 _CHECKSUM = np.uint64(0x00FFFFFFFFFFFF00)
 """Which bytes of the word at 147 are the checksum's: it has six digits."""
-# How many bits one half has, and which bits of a word the lower halves are in.
-_LANES = [
-    (bits, np.uint64(lanes))
-    for bits, lanes in ((3, 0x00FF00FF00FF00FF), (6, 0x0000FFFF0000FFFF), (12, 0xFFFFFFFF))
-]
-
-
-def keys_of(stems: Bytes) -> Sequence[str]:
-    """Keys that stand in rows of bytes, plain ASCII."""
-    width = stems.shape[1]
-    digits = stems - np.uint8(48)
-    if width <= len(_DECIMAL) and (digits < 10).all():
-        numbers = (digits @ _DECIMAL[-width:]).astype(np.int64)
-        first = int(numbers[0])
-        if (numbers == np.arange(first, first + len(numbers))).all():
-            return NumberedKeys(range(first, first + len(numbers)), width)
-    text = np.ascontiguousarray(stems).tobytes().decode("ascii")
-    return [text[at : at + width] for at in range(0, len(text), width)]
+_NO_CHECKSUM = _ZEROS & ~_CHECKSUM

@@ -17,7 +17,7 @@ import numpy as np
 from atdata_core.columns import Column, Cursor, Cut, Irregular, cut_columns, decode
 from atdata_core.fields import Field
 from atdata_core.files import InMemory, SameFile, TwoHalves
-from atdata_core.headers import Places, check_headers, keys_of, padded_all
+from atdata_core.headers import Places, check_headers, padded_all
 from atdata_core.members import EXTENSION, Run
 from atdata_core.tar import BLOCK
 
@@ -257,10 +257,10 @@ def _alike(data: bytearray, apart: int, layout: Layout) -> tuple[Places, Sequenc
         layout: How the members look.
     """
     headers = np.frombuffer(data, np.uint8).reshape(-1, apart)[:, :BLOCK]
-    checked = check_headers(headers, EXTENSION)
-    if checked is None:
+    found = check_headers(headers, EXTENSION)
+    if found is None:
         return None
-    sizes, good, stems = checked
-    good &= padded_all(sizes) + BLOCK == layout.stride
-    count = len(good) if good.all() else int(good.argmin())
-    return (sizes[:count], keys_of(stems[:count])) if count else None
+    good = found.good
+    good &= padded_all(found.sizes) + BLOCK == layout.stride
+    count = found.count()
+    return (found.sizes[:count], found.keys(count)) if count else None
