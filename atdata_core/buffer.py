@@ -70,13 +70,18 @@ class SampleBuffer:
 
         They are tickets where that is what was put, and tuples with block and row if `named`.
         """
-        columns = {name: lane.take(slots) for name, lane in self._lanes.items()}
-        self._free = np.concatenate((self._free, slots))
+        columns = self.take_columns(slots)
         origins = columns.pop(_ORIGIN, None)
         items = iter(columns[_ITEM]) if _ITEM in columns else samples(self._type, columns)
         if origins is None:
             return items
         return ((item, *origin) for item, origin in zip(items, origins, strict=True))
+
+    def take_columns(self, slots: Numbers) -> dict[str, Column]:
+        """The samples of some slots as columns, unless it `holds_tickets`; as `take`."""
+        columns = {name: lane.take(slots) for name, lane in self._lanes.items()}
+        self._free = np.concatenate((self._free, slots))
+        return columns
 
     def _put(self, slots: Numbers, columns: dict[str, Column]) -> None:
         for name, column in columns.items():

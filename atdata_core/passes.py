@@ -18,7 +18,7 @@ from atdata_core.batch import Part, Ragged, SampleBatch
 from atdata_core.blocks import AnyBlock, Block, Demand, Ticket, read_blocks, shorter
 from atdata_core.buffer import SampleBuffer
 from atdata_core.errors import AtdataError, ConfigurationError
-from atdata_core.mixing import Mixer
+from atdata_core.mixing import Mixer, Numbers
 from atdata_core.operations import applied
 from atdata_core.plan import Cursor, Plan
 from atdata_core.readahead import opened
@@ -69,10 +69,14 @@ def as_batch(items: list[Any], ragged: Ragged = "error") -> Any:
 
 def _epoch(plan: Plan, cursor: Cursor) -> Iterator[Stretch]:
     urls, share = _order(plan, cursor)
-    if plan.operations or (plan.batch_size and (plan.shuffled or not share.whole)):
+    if plan.operations:
         yield _operated(plan, cursor, urls, share)
-    elif plan.batch_size:
+    elif plan.batch_size and plan.mixed:
+        yield _mixed_batches(plan, cursor, urls, share)
+    elif plan.batch_size and share.whole:
         yield _column_batches(plan, cursor, urls)
+    elif plan.batch_size:
+        yield _operated(plan, cursor, urls, share)
     else:
         yield from _samples(plan, cursor, urls, share, _bare)
 
@@ -142,8 +146,7 @@ def _samples(
     plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share, form: Form
 ) -> Iterator[Stretch]:
     """The samples in the order of the pass."""
-    mixed = plan.shuffled and plan.buffer_samples
-    return (_mixed if mixed else _in_order)(plan, cursor, urls, share, form)
+    return (_mixed if plan.mixed else _in_order)(plan, cursor, urls, share, form)
 
 
 def _bare(block: AnyBlock, rows: range) -> Iterator[Any]:
@@ -177,23 +180,14 @@ def _in_order(
 def _mixed(
     plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share, form: Form
 ) -> Iterator[Stretch]:
-    mixer = Mixer(plan.buffer_samples, _seed(cursor, f"samples {plan.share.index}"))
-    buffer = SampleBuffer(plan.sample_type, named=form is _with_row)
-    if not cursor.fresh:
-        _refill(mixer, buffer, plan, cursor, urls, share)
+    mixer, buffer = _mixing(plan, cursor, urls, share, named=form is _with_row)
     ended: list[int] = []
-    number = sum(cursor.rows) + cursor.row
-    for block in _blocks(plan, cursor, urls, ended, Demand(apart=True)):
+    for block, given, ends in _exchanged(plan, cursor, urls, share, mixer, buffer, ended):
         _end(cursor, ended)
-        rows = share.of_rows(number, len(block))
-        number += len(block)
-        given = mixer.exchange(buffer.put(block, rows))
-        # What found room gave nothing in exchange.
-        rows = rows[len(rows) - len(given) :]
         for start in range(0, len(given), _STRETCH):
             part = slice(start, start + _STRETCH)
             made, problem = _made(buffer.take(given[part]))
-            yield _handed(cursor, made, _ends(block, rows[part]), buffer.holds_tickets)
+            yield _handed(cursor, made, ends[part], buffer.holds_tickets)
             cursor.settle()
             if problem is not None:
                 raise problem
@@ -205,6 +199,92 @@ def _mixed(
         cursor.settle()
         if problem is not None:
             raise problem
+
+
+def _mixed_batches(
+    plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share
+) -> Generator[Any, None, None]:
+    """Batches of samples in random order, without making the samples.
+
+    (Of samples of 1 KB: 760,000 a second so, 270,000 put together from samples.)
+    """
+    size = plan.batch_size or 1
+    stretch = max(1, _STRETCH // size) * size
+    mixer, buffer = _mixing(plan, cursor, urls, share, named=False)
+    ended: list[int] = []
+    drawn = np.empty(0, np.int64)  # what was given for samples, and is in no batch yet
+    for _, given, ends in _exchanged(plan, cursor, urls, share, mixer, buffer, ended):
+        before = len(drawn)
+        drawn = np.concatenate((drawn, given))
+        whole = len(drawn) // size * size
+        for start in range(0, whole, stretch):
+            some = drawn[start : min(start + stretch, whole)]
+            last = start + size - 1 - before
+            for batch in _batches(plan, buffer, some):
+                _end(cursor, ended)
+                cursor.row = ends[last]
+                cursor.emitted += size
+                last += size
+                yield batch
+        drawn = drawn[whole:]
+    while True:
+        drawn = np.concatenate((drawn, mixer.rest(stretch - len(drawn))))
+        if not len(drawn):
+            break
+        for batch in _batches(plan, buffer, drawn):
+            _end(cursor, ended)
+            cursor.emitted += len(batch)
+            yield batch
+        drawn = drawn[:0]
+    _end(cursor, ended)
+
+
+def _batches(plan: Plan, buffer: SampleBuffer, slots: Numbers) -> Iterator[Any]:
+    """The samples of some slots as batches; the last one may be smaller."""
+    size = plan.batch_size or 1
+    if buffer.holds_tickets:
+        items = buffer.take(slots)
+        while batch := [_present(item) for item in islice(items, size)]:
+            yield as_batch(batch, plan.ragged)
+        return
+    columns = buffer.take_columns(slots)
+    for start in range(0, len(slots), size):
+        count = min(size, len(slots) - start)
+        part = columns, start, start + count
+        yield SampleBatch.of_parts([part], count, plan.sample_type, plan.ragged)
+
+
+def _mixing(
+    plan: Plan, cursor: Cursor, urls: Sequence[str], share: Share, *, named: bool
+) -> tuple[Mixer, SampleBuffer]:
+    """What keeps samples back to mix them, as it was when the cursor stood where it stands."""
+    mixer = Mixer(plan.buffer_samples, _seed(cursor, f"samples {plan.share.index}"))
+    buffer = SampleBuffer(plan.sample_type, named=named)
+    if not cursor.fresh:
+        _refill(mixer, buffer, plan, cursor, urls, share)
+    return mixer, buffer
+
+
+def _exchanged(
+    plan: Plan,
+    cursor: Cursor,
+    urls: Sequence[str],
+    share: Share,
+    mixer: Mixer,
+    buffer: SampleBuffer,
+    ended: list[int],
+) -> Iterator[tuple[AnyBlock, Numbers, Sequence[int]]]:
+    """Each block, the slots given for its samples, and after each how much of the shard was read.
+
+    What the cursor has to be moved behind when one of them is handed out is in `ended`.
+    """
+    number = sum(cursor.rows) + cursor.row
+    for block in _blocks(plan, cursor, urls, ended, Demand(apart=True)):
+        rows = share.of_rows(number, len(block))
+        number += len(block)
+        given = mixer.exchange(buffer.put(block, rows))
+        # What found room gave nothing in exchange.
+        yield block, given, _ends(block, rows[len(rows) - len(given) :])
 
 
 def _handed(cursor: Cursor, items: list[Any], ends: Sequence[int] | None, late: bool) -> Stretch:

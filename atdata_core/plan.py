@@ -61,6 +61,11 @@ class Plan:
         share = rank_share() if self.share.whole else self.share
         return replace(self, share=share.divided(worker_share()), by_worker=False)
 
+    @property
+    def mixed(self) -> bool:
+        """Whether samples are kept back to be mixed."""
+        return self.shuffled and self.buffer_samples > 0
+
     def identity(self) -> dict[str, Any]:
         """What a state has to agree with: the shards, and what their order depends on."""
         return {

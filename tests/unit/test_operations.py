@@ -165,18 +165,20 @@ def test_a_pass_goes_on_at_the_very_next_sample(dataset, order, batch_size, stop
     assert [p.number for p in flat(again)] == whole  # the pass after that begins anew
 
 
-@settings(max_examples=25)
-@given(st.integers(0, 45), st.integers(0, 30), st.integers(1, 6))
-def test_a_shuffled_pass_can_stop_anywhere(dataset, stop, buffer_samples, buffer_shards):
+@settings(max_examples=50)
+@given(
+    st.integers(0, 45), st.integers(0, 30), st.integers(1, 6), st.none() | st.integers(1, 9)
+)
+def test_a_shuffled_pass_can_stop_anywhere(dataset, stop, buffer_samples, buffer_shards, size):
     def start():
-        return dataset.shuffled(buffer_shards, buffer_samples, seed=5).repeat(2)
+        return dataset.shuffled(buffer_shards, buffer_samples, size, seed=5).repeat(2)
 
-    whole = [p.number for p in start()]
+    whole = [p.number for p in flat(start())]
     going = iter(start())
-    taken = [next(going).number for _ in range(stop)]
+    taken = [p.number for p in flat(itertools.islice(going, stop))]
     again = start()
     again.load_state_dict(going.state_dict())
-    assert taken + [p.number for p in again] == whole
+    assert taken + [p.number for p in flat(again)] == whole
 
 
 def test_a_state_of_another_dataset_or_order_is_refused(dataset, tmp_path):
@@ -211,15 +213,19 @@ def test_two_passes_at_once_do_not_disturb_each_other(dataset):
 
 @pytest.mark.parametrize("shards", [1, 2, 5, 9])
 @pytest.mark.parametrize("readers", [1, 2, 3, 7, 30])
+@pytest.mark.parametrize("batch_size", [None, 4])
 @pytest.mark.parametrize("order", ["ordered", "shuffled"])
-def test_readers_divide_a_dataset_without_overlap(tmp_path, shards, readers, order):
+def test_readers_divide_a_dataset_without_overlap(tmp_path, shards, readers, order, batch_size):
     paths = [s.url for s in write_shards(points(18), tmp_path, max_samples=-(-18 // shards))]
     whole = atdata.Dataset[Point](paths)
     seen = Counter()
     for rank in range(readers):
         part = whole.shard_for(rank, readers)
-        reading = part.ordered() if order == "ordered" else part.shuffled(seed=1)
-        seen.update(p.number for p in reading)
+        if order == "ordered":
+            reading = part.ordered(batch_size)
+        else:
+            reading = part.shuffled(buffer_samples=4, batch_size=batch_size, seed=1)
+        seen.update(p.number for p in flat(reading))
     assert seen == Counter(range(18))
 
 

@@ -295,6 +295,20 @@ def test_shards_of_every_kind_one_after_another(tmp_path_factory, several, data)
     assert packed(held) == mixed[:skip]
     assert packed(again) == mixed[skip:]
 
+    def batches():
+        return dataset.shuffled(buffer_samples=kept, batch_size=size, seed=1, ragged="list")
+
+    whole = list(batches())
+    assert packed(s for batch in whole for s in batch.samples) == mixed
+    assert [len(batch) for batch in whole[:-1]] == [size] * (len(whole) - 1)
+    going = iter(batches())
+    skip = data.draw(st.integers(0, len(whole)))
+    held = [next(going) for _ in range(skip)]
+    again = batches()
+    again.load_state_dict(going.state_dict())
+    assert packed(s for batch in held for s in batch.samples) == mixed[: skip * size]
+    assert packed(s for batch in again for s in batch.samples) == mixed[skip * size :]
+
 
 @settings(max_examples=80, suppress_health_check=list(HealthCheck))
 @given(samples(), st.integers(1, 12))
