@@ -3,12 +3,12 @@
 import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
 from atdata_core import columns
-from atdata_core.columns import Column, Cursor, Irregular
+from atdata_core.columns import Column, Cursor, Cut, Irregular
 from atdata_core.errors import SampleError, ShardError
 from atdata_core.fields import fields_of
 from atdata_core.files import InMemory, SameFile, TwoHalves
@@ -87,7 +87,7 @@ class Block:
         return columns.samples(self.sample_type, own)
 
 
-class Ticket:
+class Ticket(NamedTuple):
     """A sample that is left where it lies until it is its turn.
 
     Args:
@@ -95,15 +95,12 @@ class Ticket:
         row: Its row in it.
     """
 
-    __slots__ = ("_block", "_row")
-
-    def __init__(self, block: "LateBlock", row: int) -> None:
-        self._block = block
-        self._row = row
+    block: "LateBlock"
+    row: int
 
     def sample(self) -> Any:
         """The sample; raises `ShardError` if the file is another by now."""
-        return self._block.sample(self._row)
+        return self.block.sample(self.row)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +112,7 @@ class LateBlock:
         viewer: Decodes the samples.
         starts: Where each body begins in the file.
         sizes: How many bytes each has.
-        offset: Where in a body its array's data begin.
+        layout: How the samples look.
         keys: Their keys.
         where: The shard.
         first: The number of the first one in the shard.
@@ -125,7 +122,7 @@ class LateBlock:
     viewer: Viewer
     starts: Places
     sizes: Places
-    offset: int
+    layout: Layout
     keys: Sequence[str]
     where: str
     first: int
@@ -141,11 +138,76 @@ class LateBlock:
         """The sample of a row; raises `ShardError` if the file is another by now."""
         size = int(self.sizes[row])
         # The array's data shall begin where a processor likes it.
-        shift = -self.offset % 64
+        shift = -self.layout.offset % 64
         memory = memoryview(np.empty(shift + size, np.uint8).data)[shift:]
         if self.file.read_into([memory], int(self.starts[row])) != size:
             raise shorter(self.where)
         return self.viewer.view(memory, lambda: f"{self.where}, sample {self.keys[row]}")
+
+    def read(self, row: int, before: memoryview, data: memoryview, behind: memoryview) -> int:
+        """Reads the sample of a row: what is before its array's data, they, and what is behind.
+
+        Returns:
+            How many bytes it has without the data.
+
+        Raises:
+            ShardError: The file is another by now.
+        """
+        size = int(self.sizes[row])
+        rest = size - len(data)
+        buffers = [before, data, behind[: rest - len(before)]]
+        if self.file.read_into(buffers, int(self.starts[row])) != size:
+            raise shorter(self.where)
+        return rest
+
+
+def columns_of(
+    tickets: Sequence[Ticket], memory: Memory, reader: TwoHalves
+) -> "Mapping[str, Column] | None":
+    """Samples that were left where they lie as columns, each array read straight into its row.
+
+    (32 images of 150 KB: 60 us each where they are put together from samples, 35 so.)
+
+    Args:
+        tickets: They, of one type.
+        memory: Where the arrays go.
+        reader: What reads them.
+
+    Returns:
+        By field, the values; None if they aren't all alike.
+
+    Raises:
+        ShardError: A file is another by now.
+    """
+    layout = tickets[0].block.layout
+    if any(ticket.block.layout != layout for ticket in tickets):
+        return None
+    count, before, width = len(tickets), layout.offset, layout.rest - BLOCK
+    data = memory.rows(count, count, layout.size)
+    rests = bytearray(count * width)
+    view, rows = memoryview(rests), memoryview(data.reshape(-1).data)
+
+    def read(first: int, last: int) -> list[int]:
+        lengths = []
+        for row in range(first, last):
+            block, number = tickets[row]
+            rest = view[row * width : (row + 1) * width]
+            here = rows[row * layout.size : (row + 1) * layout.size]
+            lengths.append(block.read(number, rest[:before], here, rest[before:]))
+        return lengths
+
+    half = count // 2
+    if reader.pays(data.nbytes):
+        lengths = sum(reader.both(lambda: read(0, half), lambda: read(half, count)), [])
+    else:
+        lengths = read(0, count)
+    starts = width * np.arange(count)
+    cursor = Cursor(rests, starts, Cut(before, layout.size))
+    try:
+        found = columns.decode(tickets[0].block.viewer.fields, cursor, starts + lengths)
+    except Irregular:
+        return None
+    return columns.cut_columns(found, data, slice(None))
 
 
 AnyBlock = Block | LateBlock
@@ -311,7 +373,7 @@ class _Reader:
         sizes, keys = found
         starts = position + BLOCK + layout.stride * np.arange(len(keys))
         viewer = Viewer(self._type)
-        places = (file, viewer, starts, sizes, layout.offset)
+        places = (file, viewer, starts, sizes, layout)
         return LateBlock(*places, keys, self._where, self.first)
 
 

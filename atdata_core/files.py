@@ -4,13 +4,15 @@ import io
 import os
 import stat
 import time
-from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, TypeVar
 
 from atdata_core.errors import ShardError
 from atdata_core.shares import worker_share
+
+R = TypeVar("R")
 
 
 def file_number(stream: IO[bytes]) -> int | None:
@@ -138,24 +140,33 @@ class TwoHalves:
         """Fills memory from a place of a file; how many bytes there were."""
         half = len(buffers) // 2
         size = sum(map(len, buffers[:half]))
-        if size < _HALF or isinstance(file, InMemory) or not self._pays():
+        if isinstance(file, InMemory) or not self.pays(2 * size):
             return file.read_at(buffers, at)
+        count, more = self.both(
+            lambda: file.read_at(buffers[:half], at),
+            lambda: file.read_at(buffers[half:], at + size),
+        )
+        return count + more if count == size else count
+
+    def both(self, one: Callable[[], R], other: Callable[[], R]) -> tuple[R, R]:
+        """What two calls give, the second one made in the thread."""
         if self._thread is None or self._process != os.getpid():  # a fork has no threads
             self._thread = ThreadPoolExecutor(1, "atdata-read")
             self._process = os.getpid()
-        other = self._thread.submit(file.read_at, buffers[half:], at + size)
+        later = self._thread.submit(other)
         try:
-            count = file.read_at(buffers[:half], at)
+            found = one()
         finally:
-            more = other.result()  # in any case: until then it writes to the memory
-        return count + more if count == size else count
+            wait([later])  # in any case: until then it writes to the memory
+        return found, later.result()
 
     @staticmethod
-    def _pays() -> bool:
-        return _cores() > 1 and worker_share().whole
+    def pays(size: int) -> bool:
+        """Whether it takes less time to read so many bytes by two threads."""
+        return size >= _MUCH and _cores() > 1 and worker_share().whole
 
 
-_HALF = 2 << 20
+_MUCH = 4 << 20
 
 
 def _cores() -> int:

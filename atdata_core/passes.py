@@ -8,27 +8,32 @@ samples were read of which shards, and how many left the mixing.
 
 import contextlib
 import itertools
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from itertools import islice, repeat
 from typing import Any, cast
 
 import numpy as np
 
 from atdata_core.batch import Part, Ragged, SampleBatch
-from atdata_core.blocks import AnyBlock, Block, Demand, Ticket, read_blocks, shorter
+from atdata_core.blocks import AnyBlock, Block, Demand, Ticket, columns_of, read_blocks, shorter
 from atdata_core.buffer import SampleBuffer
+from atdata_core.columns import Column
 from atdata_core.errors import AtdataError, ConfigurationError
+from atdata_core.files import TwoHalves
 from atdata_core.mixing import Mixer, Numbers
 from atdata_core.operations import applied
 from atdata_core.plan import Cursor, Plan
 from atdata_core.readahead import opened
 from atdata_core.sample import PackableSample
+from atdata_core.scatter import Memory
 from atdata_core.shares import Share
 
 Named = tuple[Any, AnyBlock, int]
 """A sample, the block that it is of, and its row in it."""
 Stretch = Iterable[Any]
 """Some samples or batches that are handed out one after another."""
+Reading = tuple[Memory, TwoHalves]
+"""Where large arrays go, and what reads them."""
 Form = Callable[[AnyBlock, range], Iterator[Any]]
 """What is made of some rows of a block to go through the mixing."""
 
@@ -212,6 +217,7 @@ def _mixed_batches(
     stretch = max(1, _STRETCH // size) * size
     mixer, buffer = _mixing(plan, cursor, urls, share, named=False)
     ended: list[int] = []
+    reading = Memory(), TwoHalves()
     drawn = np.empty(0, np.int64)  # what was given for samples, and is in no batch yet
     for _, given, ends in _exchanged(plan, cursor, urls, share, mixer, buffer, ended):
         before = len(drawn)
@@ -220,7 +226,7 @@ def _mixed_batches(
         for start in range(0, whole, stretch):
             some = drawn[start : min(start + stretch, whole)]
             last = start + size - 1 - before
-            for batch in _batches(plan, buffer, some):
+            for batch in _batches(plan, buffer, some, reading):
                 _end(cursor, ended)
                 cursor.row = ends[last]
                 cursor.emitted += size
@@ -231,7 +237,7 @@ def _mixed_batches(
         drawn = np.concatenate((drawn, mixer.rest(stretch - len(drawn))))
         if not len(drawn):
             break
-        for batch in _batches(plan, buffer, drawn):
+        for batch in _batches(plan, buffer, drawn, reading):
             _end(cursor, ended)
             cursor.emitted += len(batch)
             yield batch
@@ -239,19 +245,27 @@ def _mixed_batches(
     _end(cursor, ended)
 
 
-def _batches(plan: Plan, buffer: SampleBuffer, slots: Numbers) -> Iterator[Any]:
+def _batches(plan: Plan, buffer: SampleBuffer, slots: Numbers, reading: Reading) -> Iterator[Any]:
     """The samples of some slots as batches; the last one may be smaller."""
     size = plan.batch_size or 1
+
+    def of_columns(columns: Mapping[str, Column], start: int, stop: int) -> Any:
+        parts = [(columns, start, stop)]
+        return SampleBatch.of_parts(parts, stop - start, plan.sample_type, plan.ragged)
+
     if buffer.holds_tickets:
         items = buffer.take(slots)
-        while batch := [_present(item) for item in islice(items, size)]:
-            yield as_batch(batch, plan.ragged)
+        while batch := list(islice(items, size)):
+            alike = all(isinstance(item, Ticket) for item in batch)
+            columns = columns_of(batch, *reading) if alike else None
+            if columns is None:
+                yield as_batch([_present(item) for item in batch], plan.ragged)
+            else:
+                yield of_columns(columns, 0, len(batch))
         return
     columns = buffer.take_columns(slots)
     for start in range(0, len(slots), size):
-        count = min(size, len(slots) - start)
-        part = columns, start, start + count
-        yield SampleBatch.of_parts([part], count, plan.sample_type, plan.ragged)
+        yield of_columns(columns, start, min(start + size, len(slots)))
 
 
 def _mixing(

@@ -55,7 +55,8 @@ class Viewer:
         self._type = sample_type
         fields = fields_of(sample_type)
         heads = map_heads(tuple(field.name for field in fields))
-        self._fields = fields
+        self.fields = fields
+        """Of the type."""
         self._simple = all(isinstance(f.type, (NDArrayType, Primitive)) for f in fields)
         self._steps = [
             (head, len(head), _reader(field))
@@ -81,10 +82,10 @@ class Viewer:
             else:
                 if self._by_position:
                     return self._type(*values)
-                names = (field.name for field in self._fields)
+                names = (field.name for field in self.fields)
                 return self._type(**dict(zip(names, values, strict=True)))
         sample: Any = unpack(self._type, bytes(body), where())
-        for field in self._fields:
+        for field in self.fields:
             value = getattr(sample, field.name)
             if isinstance(value, np.ndarray):
                 value.flags.writeable = not body.readonly
