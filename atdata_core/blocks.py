@@ -161,17 +161,14 @@ class LateBlock:
         return rest
 
 
-def columns_of(
-    tickets: Sequence[Ticket], memory: Memory, reader: TwoHalves
-) -> "Mapping[str, Column] | None":
+def columns_of(tickets: Sequence[Ticket], demand: Demand) -> "Mapping[str, Column] | None":
     """Samples that were left where they lie as columns, each array read straight into its row.
 
     (32 images of 150 KB: 60 us each where they are put together from samples, 35 so.)
 
     Args:
         tickets: They, of one type.
-        memory: Where the arrays go.
-        reader: What reads them.
+        demand: Has memory for the arrays, and what reads them.
 
     Returns:
         By field, the values; None if they aren't all alike.
@@ -183,7 +180,7 @@ def columns_of(
     if any(ticket.block.layout != layout for ticket in tickets):
         return None
     count, before, width = len(tickets), layout.offset, layout.rest - BLOCK
-    data = memory.rows(count, count, layout.size)
+    data = demand.memory.rows(count, count, layout.size)
     rests = bytearray(count * width)
     view, rows = memoryview(rests), memoryview(data.reshape(-1).data)
 
@@ -197,8 +194,9 @@ def columns_of(
         return lengths
 
     half = count // 2
-    if reader.pays(data.nbytes):
-        lengths = sum(reader.both(lambda: read(0, half), lambda: read(half, count)), [])
+    if demand.reader.pays(data.nbytes):
+        some, others = demand.reader.both(lambda: read(0, half), lambda: read(half, count))
+        lengths = some + others
     else:
         lengths = read(0, count)
     starts = width * np.arange(count)

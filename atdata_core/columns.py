@@ -41,10 +41,12 @@ Column = Any
 _NIL = 0xC0
 _FALSE, _TRUE = 0xC2, 0xC3
 _FLOAT64 = 0xCB
+_UINT64 = 0xCF
 _INTS = {
     0xCC: "u1",
     0xCD: ">u2",
     0xCE: ">u4",
+    0xCF: ">u8",
     0xD0: "i1",
     0xD1: ">i2",
     0xD2: ">i4",
@@ -311,6 +313,8 @@ def _ints(cursor: Cursor) -> list[int]:
     shifts = 64 - 8 * widths
     signed = words.view(np.int64) >> shifts
     values = np.where(_SIGNED[kinds], signed, (words >> shifts.view(np.uint64)).view(np.int64))
+    if ((kinds == _UINT64) & (values < 0)).any():  # from 2**63 on
+        raise Irregular
     short = widths == 0
     values[short] = kinds[short].view(np.int8)
     cursor.move(widths + 1)

@@ -117,6 +117,10 @@ class Cursor:
         """Whether it stands at the beginning of an epoch."""
         return not self.rows and not self.row
 
+    def seed_of(self, purpose: str) -> str:
+        """What a random order depends on in this epoch."""
+        return f"{self.seed}/{self.epoch}/{purpose}"
+
     def to_next_epoch(self) -> None:
         """Moves to the beginning of the next epoch."""
         self.epoch, self.rows, self.row, self.emitted = self.epoch + 1, [], 0, 0

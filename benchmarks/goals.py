@@ -6,6 +6,7 @@ OPERATIONS = {
     "batches": "batches of 32, arrays stacked",
     "singles": "one by one",
     "shuffled": "shuffled",
+    "shuffled_batches": "shuffled, batches of 32",
     "write": "write, CIDs computed",
     "random": "`dataset[i]` at random",
 }

@@ -32,7 +32,7 @@ class Job:
 
     Args:
         peer: A module of `benchmarks.peers`.
-        operation: ``write``, ``batches``, ``singles``, ``shuffled``, or ``random``.
+        operation: A name of `benchmarks.goals.OPERATIONS`.
         workload: A name of `WORKLOADS`.
         count: The number of samples of the workload.
         folder: Where the peer's data of it are.
@@ -60,7 +60,8 @@ def measure(job: Job) -> float:
     if job.operation == "random":
         return _at_random(peer, workload, folder, job.seconds)
     read = getattr(peer, job.operation)
-    step = 1 if job.operation == "batches" else _TOGETHER
+    batched = job.operation.endswith("batches")
+    step = 1 if batched else _TOGETHER
     if job.peer != "limit":
         _check(peer, workload, next(read(workload, folder)), job.operation)
     done, started, spent = 0, time.perf_counter(), 0.0
@@ -72,7 +73,7 @@ def measure(job: Job) -> float:
             for count, item in enumerate(itertools.islice(items, step), 1):  # noqa: B007
                 pass
             if count:
-                done += len(next(iter(item.values()))) if job.operation == "batches" else count
+                done += len(next(iter(item.values()))) if batched else count
             spent = time.perf_counter() - started
         if done < 1:
             raise RuntimeError(f"{job.peer} read nothing")
@@ -123,8 +124,10 @@ def _check(peer: Any, workload: Workload, first: Any, operation: str) -> None:
             for name, wanted in row.items():
                 _equal(first[name][number], wanted, name)
     else:
-        for name in workload.arrays:
-            assert peer.value(first, name).shape == workload.arrays[name][1]
+        several = (BATCH,) if operation == "shuffled_batches" else ()
+        for name, (_, shape) in workload.arrays.items():
+            found = first[name] if several else peer.value(first, name)
+            assert found.shape == several + shape
 
 
 def _check_sample(peer: Any, workload: Workload, sample: Any, number: int) -> None:

@@ -131,6 +131,8 @@ def _rates(result: Mapping[str, Any]) -> str:
             [_TITLES[peer], *(_rate(summary(r[peer])) if r.get(peer) else "-" for r in of.values())]
             for peer in peers
         ]
+        if not rows:  # measured before there was this operation
+            continue
         parts += [f"### {title[0].upper() + title[1:] if title[0] != '`' else title}\n"]
         parts += [_table(["", *WORKLOADS], rows)]
     return "\n".join(parts)

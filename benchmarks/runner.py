@@ -20,7 +20,7 @@ Rates = dict[tuple[str, str, str], list[float]]
 
 _PARTS = {
     "ours": tuple(OPERATIONS),
-    "public_atdata": ("batches", "singles", "shuffled", "write"),
+    "public_atdata": ("batches", "singles", "shuffled", "shuffled_batches", "write"),
     "limit": ("batches", "write"),
 }
 """What is measured of whom; of others, batches."""

@@ -1,6 +1,6 @@
 """atdata_core."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,15 @@ def dataset(workload: Workload, folder: Path) -> Dataset[Any]:
 
 
 def batches(workload: Workload, folder: Path) -> Iterator[dict[str, Any]]:
-    for batch in dataset(workload, folder).ordered(BATCH):
+    return _fields(workload, dataset(workload, folder).ordered(BATCH))
+
+
+def shuffled_batches(workload: Workload, folder: Path) -> Iterator[dict[str, Any]]:
+    return _fields(workload, dataset(workload, folder).shuffled(batch_size=BATCH))
+
+
+def _fields(workload: Workload, batches: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    for batch in batches:
         yield {name: getattr(batch, name) for name in workload.fields}
 
 

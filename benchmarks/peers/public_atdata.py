@@ -1,6 +1,6 @@
 """The public package ``atdata``."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,15 @@ def dataset(workload: Workload, folder: Path) -> Any:
 
 
 def batches(workload: Workload, folder: Path) -> Iterator[dict[str, Any]]:
-    for batch in dataset(workload, folder).ordered(batch_size=BATCH):
+    return _fields(workload, dataset(workload, folder).ordered(batch_size=BATCH))
+
+
+def shuffled_batches(workload: Workload, folder: Path) -> Iterator[dict[str, Any]]:
+    return _fields(workload, dataset(workload, folder).shuffled(batch_size=BATCH))
+
+
+def _fields(workload: Workload, batches: Iterable[Any]) -> Iterator[dict[str, Any]]:
+    for batch in batches:
         yield {name: getattr(batch, name) for name in workload.fields}
 
 

@@ -166,9 +166,7 @@ def test_a_pass_goes_on_at_the_very_next_sample(dataset, order, batch_size, stop
 
 
 @settings(max_examples=50)
-@given(
-    st.integers(0, 45), st.integers(0, 30), st.integers(1, 6), st.none() | st.integers(1, 9)
-)
+@given(st.integers(0, 45), st.integers(0, 30), st.integers(1, 6), st.none() | st.integers(1, 9))
 def test_a_shuffled_pass_can_stop_anywhere(dataset, stop, buffer_samples, buffer_shards, size):
     def start():
         return dataset.shuffled(buffer_shards, buffer_samples, size, seed=5).repeat(2)

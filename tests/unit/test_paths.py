@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 
 import atdata_core as atdata
 from atdata_core import Dataset
+from atdata_core.columns import Cursor, Irregular, decode
 from atdata_core.errors import ShardError
+from atdata_core.fields import fields_of
 from atdata_core.members import Members
 from atdata_core.sample import pack, unpack
 from atdata_core.shard import read_samples, write_shards
@@ -410,3 +412,43 @@ def test_a_damaged_shard_is_an_error_whichever_way_it_is_read(tmp_path_factory, 
     ):
         with pytest.raises(ShardError):
             read()
+
+
+@atdata.packable
+class Line:
+    text: str
+    number: int
+
+
+def number_of(row):
+    return (-1) ** row * 7 ** (row % 23)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_whole_numbers_of_any_size_are_read(tmp_path, alike):
+    most = [2**64 - 1 - row for row in range(8)]
+    lines = [Line("", number) for number in (most if alike else [*most, 3, -(2**63), 70_000])]
+    [shard] = write_shards(lines, tmp_path)
+    assert list(Dataset[Line](shard.url)) == lines
+
+
+@pytest.mark.parametrize("text", ["a" * 9, "é", "a" * 5000], ids=["ascii", "other", "uneven"])
+def test_texts_and_numbers_are_decoded_together_up_to_the_end_of_memory(text):
+    lines = [Line(text if row == 7 else "b" * (row % 11), number_of(row)) for row in range(60)]
+    for last in range(1, 60):  # each number is the last one once
+        bodies = [pack(line) for line in lines[: last + 1]]
+        sizes = np.array([len(body) for body in bodies])
+        ends = sizes.cumsum()
+        found = decode(fields_of(Line), Cursor(bytearray(b"".join(bodies)), ends - sizes), ends)
+        assert found["text"] == [line.text for line in lines[: last + 1]]
+        assert found["number"] == [line.number for line in lines[: last + 1]]
+
+
+def test_a_text_that_is_no_utf_8_is_irregular():
+    bodies = [pack(Line("ab" * row, row)) for row in range(1, 9)]
+    sizes = np.array([len(body) for body in bodies])
+    ends = sizes.cumsum()
+    memory = bytearray(b"".join(bodies))
+    memory[memory.index(b"abab")] = 0xFF
+    with pytest.raises(Irregular):
+        decode(fields_of(Line), Cursor(memory, ends - sizes), ends)
