@@ -1,22 +1,19 @@
 """One sample decoded where it lies, its arrays as views."""
 
-import functools
 import struct
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from atdata_core.arrays import MAX_HEAD, array_header
 from atdata_core.columns import takes_positions
 from atdata_core.errors import SampleError
 from atdata_core.fields import Field, fields_of
 from atdata_core.fieldtypes import NDArrayType, Primitive
+from atdata_core.forms import forms_of
 from atdata_core.packing import map_heads
 from atdata_core.sample import unpack
 
-Form = tuple[int, Any, Any, Literal["C", "F"]]
-"""Where an array's data begin behind its header, its dtype, shape and order."""
 Reader = Callable[[memoryview, int], tuple[Any, int]]
 """Reads the value that begins at a place; it, and where it ends. Anything unusual is an error."""
 
@@ -134,18 +131,11 @@ def _span(body: memoryview, at: int, size: int) -> tuple[memoryview, int]:
 
 
 def _array_reader(kind: NDArrayType) -> Reader:
-    form = functools.lru_cache(maxsize=4096)(functools.partial(_form, kind))
-    # A few KB each, of which not thousands are kept: a stranger may send many.
-    long_form = functools.lru_cache(maxsize=64)(functools.partial(_form, kind))
+    form_of = forms_of(kind)
 
     def read(body: memoryview, at: int) -> tuple[Any, int]:
         data, end = _span(body, at, _BINARY[body[at]])
-        found = form(bytes(data[:_LIKELY]), len(data))
-        if found is None:
-            found = long_form(bytes(data[:MAX_HEAD]), len(data))
-            if found is None:
-                raise _Unusual
-        start, dtype, shape, order = found
+        start, dtype, shape, order = form_of(data)
         return np.ndarray(shape, dtype, data, start, order=order), end
 
     return read
@@ -195,23 +185,3 @@ _READERS: dict[str, Reader] = {
     "float": _read_float,
     "int": _read_int,
 }
-
-
-_LIKELY = 128
-"""As long as the header of nearly every array, so that its bytes say which one it is."""
-
-
-def _form(kind: NDArrayType, head: bytes, length: int) -> Form | None:
-    """Where an array's data begin, and what they are; None if more bytes are needed to tell.
-
-    Raises:
-        SampleError: It is no array of this kind.
-    """
-    try:
-        start, dtype, shape, fortran = array_header(head, length, "")
-    except SampleError:
-        if len(head) == _LIKELY:
-            return None
-        raise
-    kind.check(dtype, shape, "")
-    return start, dtype, shape, "F" if fortran else "C"

@@ -452,3 +452,42 @@ def test_a_text_that_is_no_utf_8_is_irregular():
     memory[memory.index(b"abab")] = 0xFF
     with pytest.raises(Irregular):
         decode(fields_of(Line), Cursor(memory, ends - sizes), ends)
+
+
+@atdata.packable
+class Tokens:
+    data: NDArray
+    number: int
+
+
+def test_arrays_of_several_forms_are_decoded_together(tmp_path):
+    rng = np.random.default_rng(2)
+    arrays = [
+        np.empty((0,), np.int32),
+        np.empty((0, 3), np.float64),
+        np.array(7, np.int16),
+        np.array("2020-01-01", "M8[D]"),
+        np.array([b"ab", b"c"]),
+        *(rng.integers(0, 99, n, np.int32) for n in range(1, 90)),
+        *(rng.random((n, 2, 3)) for n in range(1, 90)),
+    ]
+    bodies = [pack(Tokens(array, row)) for row, array in enumerate(arrays)]
+    bodies.append(msgpack.packb({"data": fortran(rng.random((5, 7))), "number": 3}))
+    sizes = np.array([len(body) for body in bodies])
+    ends = sizes.cumsum()
+    memory = bytearray(b"".join(bodies))
+    found = decode(fields_of(Tokens), Cursor(memory, ends - sizes), ends)
+    wanted = [unpack(Tokens, body) for body in bodies]
+    memory[:] = bytes(len(memory))  # each array has memory of its own
+    for array, sample in zip(found["data"], wanted, strict=True):
+        assert array.dtype == sample.data.dtype
+        assert array.shape == sample.data.shape
+        assert array.flags.writeable
+        assert array.base is None
+        assert np.array_equal(array, sample.data)
+
+
+def fortran(array):
+    stream = io.BytesIO()
+    npy.write_array(stream, np.asfortranarray(array))
+    return stream.getvalue()
