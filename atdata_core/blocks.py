@@ -177,7 +177,8 @@ def columns_of(tickets: Sequence[Ticket], demand: Demand) -> "Mapping[str, Colum
         ShardError: A file is another by now.
     """
     layout = tickets[0].block.layout
-    if any(ticket.block.layout != layout for ticket in tickets):
+    least = layout.offset + layout.size
+    if any(t.block.layout != layout or t.block.sizes[t.row] < least for t in tickets):
         return None
     count, before, width = len(tickets), layout.offset, layout.rest - BLOCK
     data = demand.memory.rows(count, count, layout.size)

@@ -1,8 +1,12 @@
-"""Entries in Redis: ours beside the public package's."""
+"""Entries in Redis: ours beside the public package's, each in a fresh process.
+
+``python -m benchmarks.listing URL COUNT`` measures ours.
+"""
 
 import json
 import os
 import subprocess
+import sys
 import time
 from typing import Any
 
@@ -30,8 +34,8 @@ def measure(url: str, rounds: int, *, quick: bool) -> dict[str, Any]:
         return {}
     ours, theirs = [], []
     for _ in range(rounds):
-        theirs.append(_public(str(python), url, count))
-        ours.append(_own(url, count))
+        theirs.append(_measured(str(python), "benchmarks.peers.public_index", url, count, 5))
+        ours.append(_measured(sys.executable, "benchmarks.listing", url, count))
     return {
         name: {
             "title": title.format(count=count),
@@ -70,9 +74,9 @@ def _own(url: str, count: int) -> list[float]:
         return [inserted - started, listed - inserted, (time.perf_counter() - listed) / 1000]
 
 
-def _public(python: str, url: str, count: int) -> list[float]:
+def _measured(python: str, module: str, *arguments: object) -> list[float]:
     done = subprocess.run(
-        [python, "-m", "benchmarks.peers.public_index", url, str(count), "5"],
+        [python, "-m", module, *map(str, arguments)],
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -82,3 +86,7 @@ def _public(python: str, url: str, count: int) -> list[float]:
     [line] = [line for line in done.stdout.splitlines() if line.startswith("RESULT ")]
     seconds: list[float] = json.loads(line.removeprefix("RESULT "))
     return seconds
+
+
+if __name__ == "__main__":
+    print("RESULT " + json.dumps(_own(sys.argv[1], int(sys.argv[2]))))

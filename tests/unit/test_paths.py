@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 import atdata_core as atdata
 from atdata_core import Dataset
 from atdata_core.columns import Cursor, Irregular, decode
-from atdata_core.errors import ShardError
+from atdata_core.errors import SampleError, ShardError
 from atdata_core.fields import fields_of
 from atdata_core.members import Members
 from atdata_core.sample import pack, unpack
@@ -377,6 +377,40 @@ def test_a_file_that_changes_between_two_batches_gives_what_it_holds_or_an_error
                 list(batches)
 
 
+@pytest.mark.parametrize("batch_size", [None, 8])
+def test_large_samples_that_lie_are_named_in_a_shuffled_pass_too(tmp_path, batch_size):
+    made = [Plain(data=np.full((2, 9000), number, "f4"), number=number) for number in range(40)]
+    [shard] = write_shards(made, tmp_path)
+    path = Path(shard.url)
+    body, stride = path.read_bytes(), (shard.size - 1024) // 40
+    header = bytearray(body[30 * stride : 30 * stride + 512])
+    size = int(header[124:135], 8)
+    header[124:135] = b"%011o" % (size - 400)  # as many blocks, but less than the array
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    name = body.index(b"\xa6number", 30 * stride)
+    for place, lie in ((30 * stride, header), (name, b"\xa6nombre")):
+        damaged = bytearray(body)
+        damaged[place : place + len(lie)] = lie
+        path.write_bytes(damaged)
+        with pytest.raises(SampleError, match="sample 000000030"):
+            list(Dataset(shard.url, Plain).shuffled(buffer_samples=9, batch_size=batch_size))
+
+
+@pytest.mark.parametrize("batch_size", [None, 8])
+def test_a_file_that_is_replaced_in_a_shuffled_pass_is_an_error(tmp_path, batch_size):
+    made = [Plain(data=np.full((2, 9000), number, "f4"), number=number) for number in range(40)]
+    [shard] = write_shards(made, tmp_path)
+    going = iter(Dataset(shard.url, Plain).shuffled(buffer_samples=9, batch_size=batch_size))
+    next(going)
+    path = Path(shard.url)
+    other = path.with_suffix(".new")
+    other.write_bytes(path.read_bytes())
+    other.rename(path)
+    with pytest.raises(ShardError, match="changed or removed"):
+        list(going)
+
+
 def test_the_order_depends_on_the_numbers_of_the_samples_alone(tmp_path):
     orders = []
     for width in (3, 100, 3000, 20_000):
@@ -390,6 +424,12 @@ def test_the_order_depends_on_the_numbers_of_the_samples_alone(tmp_path):
         mixed = list(shuffled)
         assert all((sample.data == sample.number).all() for sample in mixed)
         orders.append([sample.number for sample in mixed])
+        shuffled = Dataset(str(folder / "*.tar"), Plain).shuffled(
+            buffer_samples=30, batch_size=8, seed=5
+        )
+        batches = list(shuffled)
+        assert all((b.data == np.array(b.number)[:, None, None]).all() for b in batches)
+        assert [number for batch in batches for number in batch.number] == orders[-1]
     assert all(order == orders[0] for order in orders)
     assert sorted(orders[0]) == list(range(70)) != orders[0]
 
@@ -485,9 +525,3 @@ def test_arrays_of_several_forms_are_decoded_together(tmp_path):
         assert array.flags.writeable
         assert array.base is None
         assert np.array_equal(array, sample.data)
-
-
-def fortran(array):
-    stream = io.BytesIO()
-    npy.write_array(stream, np.asfortranarray(array))
-    return stream.getvalue()
