@@ -32,7 +32,7 @@ dev: setup ## Opens the Dagster UI on the same datasets and services; Ctrl-C sto
 
 test: $(VENV)/.dev ## Runs all tests, on real servers that they start and stop
 	@$(BIN)/python -m tests.browser.chromium
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 pictures: $(VENV)/.dev ## Takes the pictures of docs/pictures anew, from a running Dagster UI
 	@$(BIN)/python -m tests.browser docs/pictures

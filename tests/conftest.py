@@ -75,6 +75,11 @@ def services(own_environment, tmp_path_factory):
         yield net
 
 
+def pytest_xdist_auto_num_workers():
+    """One worker more than there are cores, since many tests wait for servers."""
+    return min(4, 1 + (os.cpu_count() or 1))
+
+
 # What takes longest is begun first, so that no worker is left alone with it in the end.
 _LONGEST = ("executors", "journey", "components", "inbound", "walk", "tutorial", "readme")
 _LONGEST += ("endurance", "supervision", "several_pds", "cli", "operating", "checks", "manifests")
