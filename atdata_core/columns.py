@@ -379,31 +379,14 @@ def _bools(cursor: Cursor) -> list[bool]:
 
 def _texts(cursor: Cursor) -> list[str]:
     lengths = cursor.spans(_STRINGS, (0xA0, 0xC0))
-    places, count = cursor.places, len(cursor.places)
-    most = lengths if isinstance(lengths, int) else int(lengths.max())
-    total = most * count if isinstance(lengths, int) else int(lengths.sum())
-    if most * count > _UNEVEN * total or int(places.max()) + most > len(cursor.buffer):
-        buffer = cursor.buffer
-        return [buffer[start:end].decode() for start, end in _spans(cursor, lengths)]
-    # With what follows the shorter ones; Latin-1 takes any byte as one letter.
-    letters = cursor.rows(most).tobytes().decode("latin-1")
-    cursor.move(lengths)
     if isinstance(lengths, int):
-        texts = _pieces(letters, lengths, count)
-    else:
-        starts = range(0, len(letters), most)
-        ends = (np.arange(0, len(letters), most) + lengths).tolist()
-        texts = [letters[start:end] for start, end in zip(starts, ends, strict=True)]
-    if letters.isascii() or all(map(str.isascii, texts)):
-        return texts
-    return [text.encode("latin-1").decode() for text in texts]
-
-
-_UNEVEN = 2
-"""Texts up to so many times as long as the average are gathered together.
-
-(400 characters, 350 to 450 of them: 0.16 us a text, so; 0.36 one by one.)
-"""
+        data = cursor.rows(lengths).tobytes()
+        if data.isascii():
+            cursor.move(lengths)
+            return _pieces(data.decode("ascii"), lengths, len(cursor.places))
+    # (Gathered with what follows the shorter ones, and cut: 0.1 us slower.)
+    buffer = cursor.buffer
+    return [buffer[start:end].decode() for start, end in _spans(cursor, lengths)]
 
 
 def _blobs(cursor: Cursor) -> list[bytes]:
