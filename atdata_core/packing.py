@@ -15,7 +15,6 @@ from typing import Any
 import msgpack
 import numpy as np
 
-from atdata_core.arrays import npy_header
 from atdata_core.errors import SampleError
 from atdata_core.fields import Field, fields_of
 from atdata_core.fieldtypes import FieldType, NDArrayType, Primitive
@@ -125,13 +124,11 @@ def _put_array(kind: NDArrayType, lead: bytes) -> Put:
             add(known)
             add(value)
             return
-        data = kind.encode(value, "")
-        add(lead)
-        add(_packed(data))
+        data = lead + _packed(kind.encode(value, ""))
+        add(data)
         # The next one like it only has to be looked up, if its memory is what is written.
         if value.dtype.kind in "biufc" and value.flags.c_contiguous and len(leads) < _CACHED:
-            header = npy_header(value.dtype, value.shape)
-            leads[form] = lead + _head(_BINARY, len(data)) + header
+            leads[form] = data[: len(data) - value.nbytes]
 
     return put
 
@@ -161,13 +158,19 @@ def _put_float(kind: Primitive, lead: bytes) -> Put:
 
 
 def _put_text(kind: Primitive, lead: bytes) -> Put:
+    leads: dict[int, bytes] = {}
+
     def put(value: Any, add: Callable[[Part], object]) -> None:
-        text = value if type(value) is str and value.isascii() else kind.encode(value, "")
-        if len(text) > _SHORT and text.isascii():
-            add(lead + _head(_TEXT, len(text)))
-            add(text.encode("ascii"))
-        else:
-            add(lead + _packed(text))
+        if type(value) is not str or not value.isascii():
+            add(lead + _packed(kind.encode(value, "")))
+            return
+        length = len(value)
+        known = leads.get(length)
+        if known is None:
+            known = lead + _packed(value)[: -length or None]
+            if len(leads) < _CACHED:
+                leads[length] = known
+        add(known + value.encode("ascii"))
 
     return put
 
@@ -177,21 +180,6 @@ _PRIMITIVES: dict[str, Callable[[Primitive, bytes], Put]] = {
     "float": _put_float,
     "str": _put_text,
 }
-
-
-_BINARY, _TEXT = 0xC4, 0xD9
-_SHORT = 31
-"""Texts up to so many bytes have their length in the type's own byte."""
-
-
-@functools.lru_cache(maxsize=_CACHED)
-def _head(kind: int, length: int) -> bytes:
-    """What stands before so many bytes of text or binary data in msgpack."""
-    if length < 1 << 8:
-        return struct.pack(">BB", kind, length)
-    if length < 1 << 16:
-        return struct.pack(">BH", kind + 1, length)
-    return struct.pack(">BI", kind + 2, length)
 
 
 def _packed(value: Any) -> bytes:

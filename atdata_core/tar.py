@@ -88,15 +88,22 @@ def fill_in(piece: memoryview, places: Any, first: int, sizes: Any, extension: s
         return
     if sizes.max(initial=0) >= 8**11:
         raise _too_large(sizes.max())
-    names, names_sums = _DECIMAL.write(np.arange(first, first + count), 3)
-    lengths, lengths_sums = _OCTAL.write(sizes, 4)
-    fixed = _FIXED_SUM + sum(extension.encode()) - ord("0")  # of twelve digits, eleven count
-    sums, _ = _OCTAL.write(fixed + names_sums + lengths_sums, 2)
-    for offset, digits in ((0, names), (124, lengths[:, 1:]), (148, sums)):
-        width = digits.shape[1]
-        # Every place where such a field could be, one byte apart: it makes this one copy a field.
-        every: Any = np.ndarray((len(piece) - width + 1,), f"V{width}", piece, strides=(1,))
-        every[places + offset] = np.ascontiguousarray(digits).view(f"V{width}")[:, 0]
+    parts = np.empty((count, 7), np.int64)
+    numbers = np.arange(first, first + count)
+    parts[:, 0] = numbers // 1_000_000
+    parts[:, 1] = numbers // 1000 % 1000
+    parts[:, 2] = numbers % 1000
+    parts[:, 3:] = (sizes[:, None] >> _NINES & 0o777) + _OCTAL
+    sums = _SUMS[parts].sum(1) + (_FIXED_SUM + sum(extension.encode()) - ord("0"))
+    digits = _TEXTS[parts].view(np.uint8)
+    heads = np.empty((count, _HEAD), np.uint8)
+    heads[:] = np.frombuffer(blank(extension), np.uint8, _HEAD)
+    heads[:, :9] = digits[:, :9]
+    heads[:, 124:135] = digits[:, 10:]  # of twelve digits, eleven count
+    heads[:, 148:] = _TEXTS[(sums[:, None] >> _NINES[2:] & 0o777) + _OCTAL].view(np.uint8)
+    # Every place where a header could be, one byte apart: it makes this one copy a header.
+    every: Any = np.ndarray((len(piece) - _HEAD + 1,), f"V{_HEAD}", piece, strides=(1,))
+    every[places] = heads.view(every.dtype)[:, 0]
 
 
 def blank(extension: str) -> bytes:
@@ -105,27 +112,14 @@ def blank(extension: str) -> bytes:
     return name + _OWNER + b"0" * 11 + b"\0" + _TIME + b"000000\0 " + _REST
 
 
-class _Digits:
-    """Writes many numbers at once, three digits at a time.
-
-    Args:
-        base: What one digit can be.
-    """
-
-    def __init__(self, base: int) -> None:
-        groups = np.arange(base**3)
-        digits = groups[:, None] // base ** np.array([2, 1, 0]) % base
-        self._texts: Any = (digits + ord("0")).astype(np.uint8).view("V3")[:, 0]
-        self._sums = (digits + ord("0")).sum(1)
-
-    def write(self, numbers: Any, groups: int) -> tuple[Any, Any]:
-        """The digits of numbers as rows of ASCII, three times `groups`, and the sums of these."""
-        size = len(self._texts)
-        parts = numbers[:, None] // size ** np.arange(groups - 1, -1, -1) % size
-        return self._texts[parts].view(np.uint8), self._sums[parts].sum(1)
-
-
-_DECIMAL, _OCTAL = _Digits(10), _Digits(8)
+_HEAD = 154
+"""So far go the bytes of a header that aren't the same for all."""
+_OCTAL = 1000
+_NINES = np.array([27, 18, 9, 0])
+_GROUPS = [f"{number:03d}" for number in range(1000)] + [f"{number:03o}" for number in range(512)]
+_TEXTS: Any = np.array([group.encode() for group in _GROUPS]).view("V3")
+"""Three digits as text: decimal ones, and octal ones from `_OCTAL` on."""
+_SUMS = np.array([sum(group.encode()) for group in _GROUPS])
 _NUMBER_DIGITS = 9
 
 
