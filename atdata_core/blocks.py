@@ -8,7 +8,8 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from atdata_core import columns
-from atdata_core.columns import Column, Cursor, Cut, Irregular
+from atdata_core.columns import Column
+from atdata_core.cursor import Cursor, Cut, Irregular
 from atdata_core.errors import SampleError, ShardError
 from atdata_core.fields import fields_of
 from atdata_core.files import InMemory, SameFile, TwoHalves

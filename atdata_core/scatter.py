@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from atdata_core.columns import Column, Cursor, Cut, Irregular, cut_columns, decode
+from atdata_core.columns import Column, cut_columns, decode
+from atdata_core.cursor import Cursor, Cut, Irregular
 from atdata_core.fields import Field
 from atdata_core.files import InMemory, SameFile, TwoHalves
 from atdata_core.headers import Places, check_headers, padded_all

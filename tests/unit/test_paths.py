@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 import atdata_core as atdata
 from atdata_core import Dataset
-from atdata_core.columns import Cursor, Irregular, decode
+from atdata_core.columns import decode
+from atdata_core.cursor import Cursor, Irregular
 from atdata_core.errors import SampleError, ShardError
 from atdata_core.fields import fields_of
 from atdata_core.members import Members
