@@ -5,7 +5,7 @@ import os
 import stat
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import IO, TypeVar
 
@@ -157,7 +157,7 @@ class TwoHalves:
         try:
             found = one()
         finally:
-            wait([later])  # in any case: until then it writes to the memory
+            later.exception()  # waits, in any case: until then it writes to the memory
         return found, later.result()
 
     @staticmethod
