@@ -94,14 +94,15 @@ def state(folder):
 
 @pytest.fixture(scope="module")
 def clean(services, tmp_path_factory):
-    """One run without a mishap: its folder and what it printed."""
+    """One run without a mishap: its folder, what it printed, and what lies in each layer."""
     folder = tmp_path_factory.mktemp("clean")
-    return folder, finish(start(folder))
+    output = finish(start(folder))
+    return folder, output, state(folder)
 
 
 @pytest.mark.timeout(600)
 def test_a_run_shows_every_asset_and_loads_the_public_ones_back(clean):
-    _, output = clean
+    _, output, _ = clean
     for asset in ("local/digits", "team/digits", "atmosphere/digits", "atmosphere/schema/Digit"):
         assert asset in output
     assert output.count("loaded 1,797 samples") == 2
@@ -113,8 +114,7 @@ def test_a_run_shows_every_asset_and_loads_the_public_ones_back(clean):
 
 @pytest.mark.timeout(600)
 def test_a_second_run_finds_everything_in_place(clean):
-    folder, _ = clean
-    before = state(folder)
+    folder, _, before = clean
     output = finish(start(folder))
     assert "Everything was in place: 0 bytes uploaded, no new record." in output
     assert state(folder) == before
@@ -138,7 +138,7 @@ def test_a_killed_run_leaves_no_process_and_ends_as_a_clean_one(clean, tmp_path)
         process.communicate()
         lock_is_free(tmp_path / ".devnet")
     finish(start(tmp_path))
-    assert state(tmp_path) == state(clean[0])
+    assert state(tmp_path) == clean[2]
 
 
 def lock_is_free(folder):
