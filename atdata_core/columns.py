@@ -148,7 +148,7 @@ def _arrays(kind: NDArrayType, cursor: Cursor) -> Column:
 def _ragged(kind: NDArrayType, cursor: Cursor) -> Column:
     """Arrays of any dtypes and shapes, each in memory of its own.
 
-    (65 numbers on the average and a label: 530,000 samples a second so, 110,000 one by one.)
+    (65 numbers on the average and a label: 430,000 samples a second so, 110,000 one by one.)
     """
     form_of = forms_of(kind)
     view = memoryview(cursor.buffer)

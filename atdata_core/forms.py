@@ -1,7 +1,7 @@
 """What the bytes before an array's data say, looked up by these bytes.
 
-Two arrays of one field nearly always begin with the same bytes, or with one of a few. (Parsed by
-NumPy: 57 us; looked up: 0.4.)
+Two arrays of one field nearly always begin with the same bytes, or with one of a few. (Loaded by
+NumPy, an array of 65 numbers takes 32 us; looked up, 0.6.)
 """
 
 import functools
