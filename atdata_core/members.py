@@ -72,15 +72,17 @@ class Window:
     Args:
         stream: Read once, never sought.
         where: Its name, for errors.
-        size: How many bytes are in memory at least; more where one thing is longer.
+        size: How many bytes are in memory, once there was need of many; more where one thing is
+            longer.
     """
 
     def __init__(self, stream: IO[bytes], where: str, size: int = WINDOW) -> None:
-        self.buffer = bytearray(size)
+        self.buffer = bytearray(min(_FIRST, size))
         self.start = self.end = 0
         """Which part of `buffer` is still ahead."""
         self.offset = 0
         """Where the buffer begins in the stream."""
+        self._size = size
         self._where = where
         self._stream = stream
         self._read_into = getattr(stream, "readinto", None)
@@ -94,25 +96,27 @@ class Window:
     @property
     def is_full(self) -> bool:
         """Whether `fill` would do nothing."""
-        return self._at_end or (not self.start and self.end == len(self.buffer))
+        full = not self.start and self.end == len(self.buffer) >= self._size
+        return self._at_end or full
 
     def fill(self) -> None:
         """Moves what is ahead to the front and reads until the buffer is full or the end there.
 
-        The first time, less is read: the first samples come sooner, and large ones, which are
-        read in another way once one was seen, aren't read for nothing.
+        At first, less is read: the first samples come sooner, and large ones, which are read in
+        another way once one was seen, aren't read for nothing.
         """
         if self._at_end:
             return
         rest = self.ahead
-        limit = len(self.buffer) if self.offset or rest else min(_FIRST, len(self.buffer))
-        if self.start:
+        if self.end == len(self.buffer) < self._size:
+            self._grow(self._size)
+        elif self.start:
             self.buffer[:rest] = self.buffer[self.start : self.end]
             self.offset += self.start
             self.start, self.end = 0, rest
         with memoryview(self.buffer) as view:
-            while self.end < limit and not self._at_end:
-                with view[self.end : limit] as free:
+            while self.end < len(view) and not self._at_end:
+                with view[self.end :] as free:
                     count = self._read(free)
                 self.end += count
                 self._at_end = not count
@@ -133,10 +137,7 @@ class Window:
         while self.ahead < count:
             if self.ahead == len(self.buffer):
                 # A size is only a claim until the bytes are there: memory grows with what came.
-                grown = bytearray(min(2 * len(self.buffer), padded(count)))
-                grown[: self.ahead] = self.buffer[self.start : self.end]
-                self.offset += self.start
-                self.buffer, self.start, self.end = grown, 0, self.ahead
+                self._grow(min(2 * len(self.buffer), padded(count)))
             self.fill()
             if self._at_end and self.ahead < count:
                 raise ShardError(
@@ -170,6 +171,13 @@ class Window:
                 raise ShardError("there are data after the end of the archive", where=self._where)
             self.start = self.end
             self.fill()
+
+    def _grow(self, size: int) -> None:
+        """Moves what is ahead to the front of a buffer of so many bytes."""
+        grown = bytearray(size)
+        grown[: self.ahead] = self.buffer[self.start : self.end]
+        self.offset += self.start
+        self.buffer, self.start, self.end = grown, 0, self.ahead
 
     def _read(self, free: memoryview) -> int:
         if self._read_into is not None:

@@ -33,9 +33,11 @@ def run(plan: Plan, cursor: Cursor) -> Generator[Iterable[Any], None, None]:
         for stretch in _epoch(plan, cursor):
             if isinstance(stretch, Generator):
                 with contextlib.closing(stretch):
-                    for first in stretch:
+                    some = list(islice(stretch, 1))
+                    if some:
                         empty = False
-                        yield itertools.chain((first,), stretch)
+                        yield (some.pop(),)  # nothing here holds it any longer
+                        yield stretch
             else:
                 empty = False
                 yield stretch

@@ -216,12 +216,11 @@ def _read_rest(
 def _buffers(data: Any, rest: bytearray, layout: Layout) -> list[memoryview]:
     """Where the bytes go: what is before an array's data, they, what is behind, and so on."""
     view, rows = memoryview(rest), memoryview(data.reshape(-1))
-    before = BLOCK + layout.offset
+    before, apart, size = BLOCK + layout.offset, layout.rest, layout.size
     buffers = [view[:before]]
     for row in range(len(data)):
-        start = row * layout.rest + before
-        here = rows[row * layout.size : (row + 1) * layout.size]
-        buffers += [here, view[start : start + layout.rest]]
+        start, place = row * apart + before, row * size
+        buffers += (rows[place : place + size], view[start : start + apart])
     return buffers
 
 

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import signal
 import threading
 
 import numpy as np
@@ -91,3 +92,27 @@ def test_a_fork_reads_with_a_thread_of_its_own(file, data, monkeypatch):
     child.join(30)
     assert child.exitcode == 0
     assert answer.get() is True
+
+
+def test_what_an_interrupted_call_finds_later_is_for_nobody():
+    reader, go_on = TwoHalves(), threading.Event()
+
+    def interrupted():
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        assert go_on.wait(30)
+        return "late"
+
+    with pytest.raises(KeyboardInterrupt):
+        reader.both(lambda: "soon", interrupted)
+    go_on.set()
+    assert reader.both(lambda: 1, lambda: 2) == (1, 2)
+
+
+def test_the_thread_ends_with_its_reader():
+    before = set(threading.enumerate())
+    reader = TwoHalves()
+    assert reader.both(_me, _me)[0] == _me()
+    [thread] = set(threading.enumerate()) - before
+    del reader
+    thread.join(30)
+    assert not thread.is_alive()

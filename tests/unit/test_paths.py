@@ -27,6 +27,7 @@ from atdata_core.fields import fields_of
 from atdata_core.members import Members
 from atdata_core.sample import pack, unpack
 from atdata_core.shard import read_samples, write_shards
+from atdata_core.sources import BaseSource
 from tests.support.samples import tar_of
 
 
@@ -354,6 +355,42 @@ def test_large_arrays_of_nested_samples_are_read_like_others(tmp_path, count):
     assert packed(dataset) == packed(made)
     assert packed(s for batch in dataset.ordered(8) for s in batch.samples) == packed(made)
     assert sorted(packed(dataset.shuffled(buffer_samples=9))) == sorted(packed(made))
+
+
+def test_large_samples_of_several_shards_take_two_batches_and_are_read_once(tmp_path):
+    class Counting(io.FileIO):
+        """Counts what isn't read straight to where it shall be."""
+
+        read_here = 0
+
+        def readinto(self, buffer):
+            count = super().readinto(buffer)
+            self.read_here += count
+            return count
+
+    opened = []
+
+    class Source(BaseSource):
+        def list_shards(self):
+            return sorted(map(str, tmp_path.glob("*.tar")))
+
+        def open_shard(self, shard_id):
+            opened.append(Counting(shard_id))
+            return opened[-1]
+
+    made = [Plain(data=np.full(50_000, n, np.float32), number=n) for n in range(72)]
+    list(write_shards(made, tmp_path, max_samples=30))
+    places, numbers = set(), []
+    for batch in Dataset(Source(), Plain).ordered(batch_size=24):
+        assert (batch.data[:, 0] == batch.number).all()
+        numbers += batch.number
+        places.add(batch.data.ctypes.data)
+    assert numbers == list(range(72))
+    assert len(places) == 2
+    first, *others = [stream.read_here for stream in opened]
+    assert first > 200_000
+    assert len(others) == 2
+    assert max(others) < 20_000
 
 
 def test_a_file_that_changes_between_two_batches_gives_what_it_holds_or_an_error(tmp_path):
