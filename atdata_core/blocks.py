@@ -1,6 +1,5 @@
 """The samples of a shard, some at a time: `Block`."""
 
-import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple
@@ -15,8 +14,9 @@ from atdata_core.fields import fields_of
 from atdata_core.files import InMemory, SameFile, TwoHalves
 from atdata_core.headers import Places
 from atdata_core.members import Members, Run
+from atdata_core.memory import Memory, keep_freed_memory
 from atdata_core.sample import unpack
-from atdata_core.scatter import LARGE, Layout, Memory, Scattered, layout_of, read_headers
+from atdata_core.scatter import LARGE, Layout, Scattered, layout_of, read_headers
 from atdata_core.tar import BLOCK
 from atdata_core.views import Viewer
 
@@ -234,7 +234,7 @@ def read_blocks(
         SampleError: A body is no sample of this type. The message names shard and key; the
             samples before it were handed out.
     """
-    _keep_freed_memory()
+    keep_freed_memory()
     demand = demand or Demand()
     reader = _Reader(stream, sample_type, where, demand)
     if not skip:
@@ -246,19 +246,6 @@ def read_blocks(
             yield from reader.of_run(run, start)
     if reader.first < skip:
         raise shorter(where)
-
-
-@functools.cache
-def _keep_freed_memory() -> None:
-    """Has the C library keep what was freed for the next arrays of its size.
-
-    glibc returns memory to the kernel if it is larger than anything freed before, up to 32 MiB
-    (mallopt(3), M_MMAP_THRESHOLD). So it learns by and by, and until then each window's arrays are
-    memory that the kernel has to clear. Taken and freed once, untouched, this much teaches it.
-    (The first 50,000 samples of 4 KB: 240,000 a second; so 410,000. The first passes over 500
-    images of 600 KB, in batches of 32: 8,700 a second with half as much memory, 10,700 so.)
-    """
-    np.empty((32 << 20) - (1 << 16), np.uint8)
 
 
 class _Reader:

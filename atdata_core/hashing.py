@@ -3,9 +3,8 @@
 import hashlib
 import queue
 import threading
-from collections.abc import Callable
 
-Data = bytes | memoryview
+Data = bytes | bytearray | memoryview
 
 
 class BackgroundHash:
@@ -18,7 +17,7 @@ class BackgroundHash:
         self._hash = hashlib.sha256()
         self._first: Data | None = None
         self._thread: threading.Thread | None = None
-        self._waiting: queue.SimpleQueue[Data | Callable[[], None] | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[Data | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._ahead = 0
 
@@ -32,11 +31,6 @@ class BackgroundHash:
             self._thread.start()
             self._add(self._first or b"")
         self._add(data)
-
-    def when_done(self, call: Callable[[], None]) -> None:
-        """Has `call` called in the thread, once all that was added is hashed; never without one."""
-        if self._thread is not None:
-            self._waiting.put(call)
 
     def digest(self) -> bytes:
         """The digest of all bytes, 32 bytes."""
@@ -61,11 +55,8 @@ class BackgroundHash:
 
     def _run(self) -> None:
         while (given := self._waiting.get()) is not None:
-            if callable(given):
-                given()
-            else:
-                self._hash.update(given)
-                self._done.put(len(given))
+            self._hash.update(given)
+            self._done.put(len(given))
 
 
 _AHEAD = 8 << 20

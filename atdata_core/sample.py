@@ -36,7 +36,7 @@ def pack(sample: object, where: str = "sample") -> bytes:
         SchemaError: The sample's type is not packable.
     """
     try:
-        return packer_of(type(sample)).pack(sample)
+        return packer_of(type(sample))(sample)
     except SampleError:
         # Again, with the place of what is wrong.
         values = encode_fields(fields_of(type(sample)), sample, where)

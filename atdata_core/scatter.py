@@ -7,7 +7,6 @@ a side buffer, to be compared. So each byte of data is copied once, by the kerne
 as it was for the sample before, the samples are read in the plain way.
 """
 
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,7 @@ from atdata_core.fields import Field
 from atdata_core.files import InMemory, SameFile, TwoHalves
 from atdata_core.headers import Places, check_headers, padded_all
 from atdata_core.members import EXTENSION, Run
+from atdata_core.memory import Memory
 from atdata_core.tar import BLOCK
 
 LARGE = 32 << 10
@@ -29,54 +29,6 @@ _BUFFERS = 500
 """So many samples at most in one call: the kernel takes 1,024 buffers."""
 _HEADERS = 256
 """So many headers are looked at together."""
-
-
-class Memory:
-    """Memory that is used again once nobody looks at it any more.
-
-    Fresh memory costs as much as what is written to it: the kernel has to clear it first. (32
-    images of 600 KB: 7,500 a second into fresh memory, 22,000 into used.)
-    """
-
-    def __init__(self) -> None:
-        self._used: list[np.ndarray[Any, np.dtype[np.uint8]]] = []
-        self._filled = 0
-
-    def rows(self, count: int, wanted: int, size: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """An array of rows of bytes, whatever is in it.
-
-        What one call leaves of an array, the next one gives, so that a batch out of two shards
-        needs not be put together.
-
-        Args:
-            count: How many rows at most.
-            wanted: How many rows there should be together.
-            size: Bytes a row.
-        """
-        if self._left() < 1 or self._used[0].shape[1] != size:
-            self._whole(wanted, size)
-        array, start = self._used[0], self._filled
-        self._filled = min(start + count, len(array))
-        return array[start : self._filled]
-
-    def _left(self) -> int:
-        return len(self._used[0]) - self._filled if self._used else 0
-
-    def _whole(self, count: int, size: int) -> None:
-        """Has memory for so many rows, used or fresh, be the first."""
-        self._filled = 0
-        for place in range(len(self._used) if _COUNTS_REFERENCES else 0):
-            # This list and the call itself: every view of it would be one more.
-            if sys.getrefcount(self._used[place]) == 2 and self._used[place].shape == (count, size):
-                self._used.insert(0, self._used.pop(place))
-                return
-        self._used = [np.empty((count, size), np.uint8), *self._used[: _KEPT - 1]]
-
-
-_KEPT = 3
-_COUNTS_REFERENCES = (
-    sys.implementation.name == "cpython" and getattr(sys, "_is_gil_enabled", lambda: True)()
-)
 
 
 @dataclass(frozen=True, slots=True)

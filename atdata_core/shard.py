@@ -9,6 +9,7 @@ writes it; whatever else a tar can hold is refused.
 import contextlib
 import hashlib
 import io
+import itertools
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -22,10 +23,10 @@ from atdata_core.errors import IntegrityError, SampleError, TooLargeError
 from atdata_core.files import KnownFiles, file_number
 from atdata_core.hashing import BackgroundHash
 from atdata_core.members import Members
-from atdata_core.packing import Part, packer_of
+from atdata_core.packing import Pack, packer_of
 from atdata_core.sample import pack
 from atdata_core.tar import END, member_bytes
-from atdata_core.writer import Pieces, ShardWriter, key_of
+from atdata_core.writer import ShardWriter, key_of
 
 T = TypeVar("T")
 
@@ -73,9 +74,11 @@ def write_shard(
     Raises:
         SampleError: A value doesn't fit its field.
     """
-    with contextlib.closing(ShardWriter(file, first)) as writer:
-        for number, sample in enumerate(samples, first):
-            writer.add([pack(sample, f"{where}, sample {key_of(number)}")])
+    with ShardWriter(file, first) as writer:
+        writer.fill(
+            pack(sample, f"{where}, sample {key_of(number)}")
+            for number, sample in enumerate(samples, first)
+        )
         cid, size = writer.finish()
         return Shard("", cid, size, writer.rows)
 
@@ -108,42 +111,34 @@ def write_shards(
             names shard, key, and field.
         TooLargeError: One sample alone is larger than `max_bytes`.
     """
-    pieces = Pieces()
-    index = written = rows = 0
+    index = written = 0
 
     def label(number: int) -> str:
-        return f"{where}, shard {index + (rows >= max_samples)}, sample {key_of(number)}"
+        shard = index + (number - written >= max_samples)
+        return f"{where}, shard {shard}, sample {key_of(number)}"
 
     stream = _packed(samples, sample_type, label)
-    parts = next(stream, None)
-    exhausted = False
-    while not exhausted:
+    following = next(stream, None)
+    while following is not None or not index:
         path = directory / f"{index:06d}.tar"
-        with (
-            path.open("wb", buffering=0) as file,
-            contextlib.closing(ShardWriter(file, written, pieces)) as writer,
-        ):
-            rows = 0
-            while parts is not None and rows < max_samples:
-                if writer.add(parts) > max_bytes - len(END):
-                    body = writer.take_back()
-                    if not rows:
-                        _check_fits(body, max_bytes, label(written))
-                    parts = [body]
-                    break
-                rows += 1
-                parts = next(stream, None)
-            exhausted = parts is None
+        with path.open("wb", buffering=0) as file, ShardWriter(file, written) as writer:
+            if following is not None:
+                bodies = itertools.chain((following,), stream)
+                following = writer.fill(itertools.islice(bodies, max_samples), max_bytes)
+            if following is None:
+                following = next(stream, None)
+            elif not writer.rows:
+                raise _too_large(following, max_bytes, label(written))
             cid, size = writer.finish()
-        yield Shard(str(path), cid, size, rows)
-        written += rows
+        yield Shard(str(path), cid, size, writer.rows)
+        written += writer.rows
         index += 1
 
 
 def _packed(
     samples: Iterable[T], sample_type: type[T] | None, label: Callable[[int], str]
-) -> Iterator[list[Part]]:
-    """The parts of one sample after another: always the same list.
+) -> Iterator[bytes]:
+    """The bytes of one sample after another.
 
     Args:
         samples: The samples.
@@ -153,12 +148,11 @@ def _packed(
     Raises:
         SampleError: A sample is of another type, or a value doesn't fit its field.
     """
-    parts: list[Part] = []
-    put: Callable[[Any, Callable[[Part], object]], None] | None = None
+    packed: Pack | None = None
     for number, sample in enumerate(samples):
-        if put is None:
+        if packed is None:
             sample_type = sample_type or type(sample)
-            put = packer_of(sample_type).put
+            packed = packer_of(sample_type)
         if type(sample) is not sample_type:
             raise SampleError(
                 "sample has another type than the dataset",
@@ -167,25 +161,22 @@ def _packed(
                 got=type(sample).__name__,
             )
         try:
-            put(sample, parts.append)
+            body = packed(sample)
         except SampleError:
-            parts[:] = [pack(sample, label(number))]  # says what is wrong
-        yield parts
-        parts.clear()
+            body = pack(sample, label(number))  # says what is wrong
+        yield body
 
 
-def _check_fits(body: bytes, max_bytes: int, where: str) -> None:
-    size = member_bytes(len(body)) + len(END)
-    if size > max_bytes:
-        error = TooLargeError(
-            "one sample is larger than a shard may be",
-            where=where,
-            expected=f"at most {max_bytes:,} bytes",
-            got=f"{size:,}",
-            remedy="Allow larger shards, or split the sample",
-        )
-        error.size, error.limit = size, max_bytes
-        raise error
+def _too_large(body: bytes, max_bytes: int, where: str) -> TooLargeError:
+    error = TooLargeError(
+        "one sample is larger than a shard may be",
+        where=where,
+        expected=f"at most {max_bytes:,} bytes",
+        got=f"{member_bytes(len(body)) + len(END):,}",
+        remedy="Allow larger shards, or split the sample",
+    )
+    error.size, error.limit = member_bytes(len(body)) + len(END), max_bytes
+    return error
 
 
 def read_samples(stream: IO[bytes], sample_type: type[T], where: str) -> Iterator[T]:

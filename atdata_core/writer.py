@@ -1,53 +1,34 @@
-"""Writing one shard: samples into pieces of memory, and these into the file and its hash.
+"""Writing one shard: the samples' bytes with their headers, into the file and its hash.
 
-A sample's parts are copied once, behind the place of its header, into memory that is used again
-and again; so a caller may reuse his arrays as soon as his sample is taken. The headers of a whole
-piece are made at once. A piece is hashed in a thread of its own while the next is filled.
+Samples are collected until there are enough of them, and their headers are made at once. Small ones
+are then put together in one piece of memory; large ones are written and hashed where they lie. A
+piece is hashed in a thread of its own while the next is filled.
 """
 
-import io
-import queue
-from collections.abc import Sequence
-from typing import IO
+import itertools
+import sys
+from collections.abc import Iterable, Iterator
+from typing import IO, Self
 
 import numpy as np
 
 from atdata_core.cid import digest_to_cid
-from atdata_core.hashing import BackgroundHash
+from atdata_core.hashing import BackgroundHash, Data
 from atdata_core.headers import Places, padded_all
 from atdata_core.members import EXTENSION
-from atdata_core.packing import Part
+from atdata_core.memory import keep_freed_memory
 from atdata_core.tar import BLOCK, END, blank, fill_in
 
 _PIECE = 512 << 10
 """Bytes in a piece, or as many more as its last sample has: what stays in a core's cache."""
-_KEPT = 4 << 20
-_GAPS = [bytes(-end % BLOCK) + blank(EXTENSION) for end in range(BLOCK)]
-"""What comes after a body that ends so far into a block: the rest of it, and the next header."""
-
-
-class Pieces:
-    """Memory to write samples into; what was hashed and written is given out again."""
-
-    def __init__(self) -> None:
-        self._free: queue.SimpleQueue[io.BytesIO] = queue.SimpleQueue()
-
-    def take(self) -> io.BytesIO:
-        """Memory that nobody else uses."""
-        try:
-            memory = self._free.get_nowait()
-        except queue.Empty:
-            return io.BytesIO()
-        memory.seek(0)
-        return memory
-
-    def give_back(self, memory: io.BytesIO, *views: memoryview) -> None:
-        """Takes memory that isn't needed any more; `views` are what was looked at it through."""
-        large = len(views[0]) > _KEPT
-        for view in views:
-            view.release()
-        if not large:
-            self._free.put(memory)
+_LARGE = 256 << 10
+"""Bytes of a body from which on it isn't copied into a piece. (Images of 150 KB are written a fifth
+faster with the copy: the two threads wait for each other less often. Of 600 KB, 4 % slower.)"""
+_BLANK = blank(EXTENSION)
+_PADDING = [bytes(-end % BLOCK) for end in range(BLOCK)]
+"""What comes after a body that ends so far into a block."""
+_GAPS = [padding + _BLANK for padding in _PADDING]
+"""That, and the next header."""
 
 
 class ShardWriter:
@@ -57,83 +38,104 @@ class ShardWriter:
         file: A file open for binary writing, at its start, raw or buffered. It is neither flushed
             nor closed.
         first: The number of the first sample. Keys are numbers of nine digits, one after another.
-        pieces: Memory that the writers of several shards share, one after another.
     """
 
-    def __init__(self, file: IO[bytes], first: int = 0, pieces: Pieces | None = None) -> None:
+    def __init__(self, file: IO[bytes], first: int = 0) -> None:
+        keep_freed_memory()
         self._file = file
         self._hash = BackgroundHash()
-        self._pieces = pieces or Pieces()
-        self._memory = self._pieces.take()
         self._first = first
-        self._ends: list[int] = []  # of the bodies in the memory
-        self._end = 0  # of the last one
-        self._flushed = 0
-        self._flushed_rows = 0
+        self._size = 0  # of all so far, headers and padding included
+        self._bodies: list[bytes] = []  # that aren't written yet
+        self._written = 0
+        self._written_rows = 0
 
     @property
     def rows(self) -> int:
         """How many samples it holds."""
-        return self._flushed_rows + len(self._ends)
+        return self._written_rows + len(self._bodies)
 
-    def add(self, parts: Sequence[Part]) -> int:
-        """Appends one sample; the bytes of all so far, headers and padding included.
+    def fill(self, bodies: Iterable[bytes], max_bytes: int = sys.maxsize) -> bytes | None:
+        """Appends samples, as long as there is room for the next.
 
         Args:
-            parts: What its bytes are put together from. They are copied.
+            bodies: Their bytes; taken one at a time.
+            max_bytes: What the shard may have at most, its end included.
+
+        Returns:
+            The first sample that there is no room for; it is not appended.
 
         Raises:
-            ShardError: A sample before it is too large for a tar.
+            ShardError: A sample is too large for a tar.
         """
-        if self._end >= _PIECE:
-            self._flush()
-        memory = self._memory
-        memory.write(_GAPS[self._end % BLOCK])
-        memory.writelines(parts)
-        self._end = end = memory.tell()
-        self._ends.append(end)
-        return self._flushed + end + -end % BLOCK
-
-    def take_back(self) -> bytes:
-        """Takes the sample out again that was added last, once; its bytes."""
-        start, end = int(self._starts()[-1]), self._ends.pop()
-        self._end = self._ends[-1] if self._ends else 0
-        self._memory.seek(start)
-        body = self._memory.read(end - start)
-        self._memory.seek(self._end)
-        return body
+        room = max_bytes - len(END)
+        add, size = self._bodies.append, self._size
+        full = self._written + _PIECE
+        for body in bodies:
+            length = len(body)
+            more = size + BLOCK + length + -length % BLOCK
+            if more > room:
+                return body
+            add(body)
+            size = self._size = more
+            if size >= full:
+                self._flush()
+                full = size + _PIECE
+        return None
 
     def finish(self) -> tuple[str, int]:
         """Writes the end of the archive; the shard's CID and its size in bytes."""
-        self._flush(END)
-        return digest_to_cid(self._hash.digest()), self._flushed
+        self._flush()
+        self._put(END)
+        return digest_to_cid(self._hash.digest()), self._size + len(END)
 
-    def close(self) -> None:
-        """Ends the hashing of a shard that won't be finished."""
-        self._hash.close()
+    def __enter__(self) -> Self:
+        return self
 
-    def _starts(self) -> Places:
-        """Where the bodies begin in the memory."""
-        return padded_all(np.array([0, *self._ends[:-1]])) + BLOCK
+    def __exit__(self, *_: object) -> None:
+        self._hash.close()  # which still runs if the shard isn't finished
 
-    def _flush(self, end: bytes = b"") -> None:
-        memory, pieces = self._memory, self._pieces
-        memory.write(bytes(-self._end % BLOCK) + end)
-        whole = memory.getbuffer()
-        view = whole[: memory.tell()]
-        if self._ends:
-            starts, first = self._starts(), self._first + self._flushed_rows
-            fill_in(view, starts - BLOCK, first, np.array(self._ends) - starts, EXTENSION)
-        self._flushed_rows += len(self._ends)
-        self._flushed += len(view)
-        self._ends, self._end = [], 0
-        self._hash.update(view)
+    def _flush(self) -> None:
+        bodies, size = self._bodies, self._size - self._written
+        if not bodies:
+            return
+        sizes = np.fromiter(map(len, bodies), np.int64, len(bodies))
+        put_together = _apart if size > _LARGE * len(bodies) else _joined
+        for data in put_together(bodies, sizes, self._first + self._written_rows):
+            self._put(data)
+        self._written = self._size
+        self._written_rows += len(bodies)
+        bodies.clear()
+
+    def _put(self, data: Data) -> None:
+        self._hash.update(data)
         # A raw file takes what fits (on a full disk, or past 2 GiB), and fails with the next write.
-        at = 0
-        while at < len(view):
-            at += self._file.write(view[at:]) or len(view)
-        self._hash.when_done(lambda: pieces.give_back(memory, view, whole))
-        self._memory = pieces.take()
+        done = self._file.write(data) or len(data)
+        while done < len(data):
+            done += self._file.write(memoryview(data)[done:]) or len(data)
+
+
+def _joined(bodies: list[bytes], sizes: Places, first: int) -> Iterator[Data]:
+    """Members as they follow each other in an archive, in one piece of memory."""
+    ends = (sizes % BLOCK).tolist()
+    gaps = [*map(_GAPS.__getitem__, ends[:-1]), _PADDING[ends[-1]]]
+    piece = bytearray().join([_BLANK, *itertools.chain(*zip(bodies, gaps, strict=True))])
+    places = np.zeros(len(sizes), np.int64)
+    np.cumsum(padded_all(sizes[:-1]) + BLOCK, out=places[1:])
+    fill_in(memoryview(piece), places, first, sizes, EXTENSION)
+    yield piece
+
+
+def _apart(bodies: list[bytes], sizes: Places, first: int) -> Iterator[Data]:
+    """The same, bodies where they lie."""
+    heads = bytearray(_BLANK * len(bodies))
+    fill_in(memoryview(heads), BLOCK * np.arange(len(bodies)), first, sizes, EXTENSION)
+    padding = b""
+    for number, body in enumerate(bodies):
+        yield padding + heads[BLOCK * number : BLOCK * (number + 1)]
+        yield body
+        padding = _PADDING[len(body) % BLOCK]
+    yield padding
 
 
 def key_of(number: int) -> str:
