@@ -187,7 +187,7 @@ class TwoHalves:
         return size >= _MUCH and _cores() > 1 and worker_share().whole
 
 
-_MUCH = 4 << 20
+_MUCH = 1 << 20
 
 
 def _answer(
