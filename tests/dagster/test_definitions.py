@@ -35,7 +35,7 @@ def test_workspace_validates_from_another_directory_with_nothing_running(tmp_pat
         text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "atdata" in done.stdout + done.stderr
+    assert "code location atdata" in done.stdout + done.stderr
 
 
 def test_the_graph_is_the_chain_through_the_layers():

@@ -26,6 +26,12 @@ _BROKER_DB = 14
 
 
 @pytest.fixture
+def tmp_path(tmp_path_factory):
+    """With a short name, since that of a socket in it may have 107 characters."""
+    return tmp_path_factory.mktemp("m")
+
+
+@pytest.fixture
 def home(tmp_path, monkeypatch, postgres):
     """Dagster's own memory, in Postgres; the folder says where."""
     url = postgres.create(f"e{secrets.token_hex(8)}")

@@ -15,7 +15,14 @@ from atdata_dagster import build_definitions, dataset_asset
 
 EXECUTORS = {
     "in_process": dg.in_process_executor,
-    "multiprocess": dg.multiprocess_executor.configured({"max_concurrent": 2}),
+    # Forked from a process that has imported all; with new ones, which are the default, the README
+    # and the tutorial are followed.
+    "multiprocess": dg.multiprocess_executor.configured(
+        {
+            "max_concurrent": 2,
+            "start_method": {"forkserver": {"preload_modules": ["atdata_dagster"]}},
+        }
+    ),
     "celery": celery_executor.configured(
         {"broker": {"env": "BROKER_URL"}, "backend": {"env": "BROKER_URL"}}
     ),
