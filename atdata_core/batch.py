@@ -65,11 +65,9 @@ class SampleBatch(Generic[T]):
         if len(parts) == 1:
             # At once, since that takes less time than being asked for it.
             [(columns, start, stop)] = parts
-            own = vars(batch)
             for name, column in columns.items():
-                cut = column[start:stop]
-                if isinstance(cut, np.ndarray) or not isinstance(cut[0], np.ndarray):
-                    own[name] = cut
+                if isinstance(column, np.ndarray) or not isinstance(column[start], np.ndarray):
+                    setattr(batch, name, column[start:stop])
         return batch
 
     @property

@@ -28,13 +28,9 @@ def samples(walk: Walk, form: Form) -> Iterator[Stretch]:
 def batches(walk: Walk) -> Generator[Any, None, None]:
     """Batches of all samples, cut from blocks, without making the samples."""
     plan, cursor = walk.plan, walk.cursor
-    size = plan.batch_size or 1
+    size, said = plan.batch_size or 1, (plan.sample_type, plan.ragged)
     parts: list[Part] = []
     have = 0
-
-    def batch() -> Any:
-        return SampleBatch.of_parts(parts, have, plan.sample_type, plan.ragged)
-
     demand = Demand(size, size)
     for block in cast("Iterator[Block]", walk.blocks(demand)):
         at, end = 0, len(block)
@@ -46,9 +42,9 @@ def batches(walk: Walk) -> Generator[Any, None, None]:
             if have == size:
                 walk.leave_shards()
                 cursor.row = block.first + at
-                yield batch()
+                yield SampleBatch.of_parts(parts, size, *said)
                 parts, have = [], 0
             demand.missing = size - have
     walk.leave_shards()
     if parts:
-        yield batch()
+        yield SampleBatch.of_parts(parts, have, *said)
