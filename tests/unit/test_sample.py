@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 import atdata_core as atdata
 from atdata_core.arrays import npy_bytes
 from atdata_core.errors import SampleError, SchemaError
+from atdata_core.fields import fields_of
+from atdata_core.fieldtypes import encode_fields
+from atdata_core.sample import pack, unpack
 from tests.support.samples import Item, Loose, items
 
 
@@ -313,3 +316,66 @@ class Spelled:
         assert back == sample
     finally:
         del sys.modules["spelled"]
+
+
+@atdata.packable
+class Named:
+    """Fields called like what the function that packs them uses itself."""
+
+    join: NDArray
+    value0: NDArray[np.float64] | None
+    known2: int
+    lead3: int | None
+    other: str
+    ndarray: str | None
+    pack: float
+    double: float | None
+    values: bool
+    missing: list[int] | None
+    sample: bytes
+
+
+ARRAYS = {
+    "plain": np.arange(6.0).reshape(2, 3),
+    "other order": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+    "every other": np.arange(12.0).reshape(2, 6)[:, ::2],
+    "backwards": np.arange(6.0)[::-1],
+    "big-endian": np.arange(6, dtype=">f8"),
+    "without axes": np.array(1.5),
+    "empty": np.empty((0, 3)),
+    "repeated": np.broadcast_to(np.arange(3.0), (2, 3)),
+}
+VALUES = [
+    *(
+        (0, None, "", None, 0.0, None, False, None, b""),
+        (-1, 1, "a", "b", 1.5, -0.0, True, [], b"c"),
+    ),
+    *((127, 128, "é", "é" * 20, float("inf"), float("nan"), True, [1], b"\0"),),
+    *((2**63 - 1, -(2**63), "ab" * 200, "a\n", 1e-300, 2.0, False, [2**40], b"d" * 300),),
+]
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_packed_again_and_again_a_sample_has_the_bytes_that_msgpack_gives(name):
+    array = ARRAYS[name]
+    for maybe in (None, np.asarray(array, np.float64)):
+        for values in VALUES * 2:  # the second time, what is before a value is known
+            sample = Named(array, maybe, *values)
+            encoded = encode_fields(fields_of(Named), sample, "sample")
+            assert pack(sample) == msgpack.packb(encoded, use_bin_type=True)
+            back = unpack(Named, pack(sample))
+            assert np.array_equal(back.join, array)
+            assert back == sample
+
+
+def test_a_value_that_only_looks_like_the_last_one_is_checked_all_the_same():
+    good = [np.zeros(2), np.zeros(2), 1, 1, "a", "a", 1.0, 1.0, True, [1], b""]
+    assert pack(Named(*good)) == pack(Named(*good))
+    for place, bad in {1: np.zeros(2, np.float32), 2: True, 3: 1.0, 4: b"a", 6: 1j, 8: 1}.items():
+        values = [*good[:place], bad, *good[place + 1 :]]
+        with pytest.raises(SampleError, match=f"field '{fields_of(Named)[place].name}'"):
+            pack(Named(*values))
+    incomplete = Named(*good)
+    del incomplete.values
+    with pytest.raises(SampleError, match="values"):
+        pack(incomplete)
