@@ -11,7 +11,7 @@ from atdata_core.columns import Column
 from atdata_core.cursor import Cursor, Cut, Irregular
 from atdata_core.errors import SampleError, ShardError
 from atdata_core.fields import fields_of
-from atdata_core.files import InMemory, SameFile, TwoHalves
+from atdata_core.files import InMemory, SameFile, TwoHalves, two_threads_pay
 from atdata_core.headers import Places
 from atdata_core.members import Members, Run
 from atdata_core.memory import Memory, keep_freed_memory
@@ -196,7 +196,7 @@ def columns_of(tickets: Sequence[Ticket], demand: Demand) -> "Mapping[str, Colum
         return lengths
 
     half = count // 2
-    if demand.reader.pays(data.nbytes):
+    if two_threads_pay(data.nbytes):
         some, others = demand.reader.both(lambda: read(0, half), lambda: read(half, count))
         lengths = some + others
     else:

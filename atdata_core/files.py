@@ -143,7 +143,7 @@ class TwoHalves:
         """Fills memory from a place of a file; how many bytes there were."""
         half = len(buffers) // 2
         size = sum(map(len, buffers[:half]))
-        if isinstance(file, InMemory) or not self.pays(2 * size):
+        if isinstance(file, InMemory) or not two_threads_pay(2 * size):
             return file.read_at(buffers, at)
         count, more = self.both(
             lambda: file.read_at(buffers[:half], at),
@@ -181,10 +181,10 @@ class TwoHalves:
             self._asked.put(None)
             raise
 
-    @staticmethod
-    def pays(size: int) -> bool:
-        """Whether it takes less time to read so many bytes by two threads."""
-        return size >= _MUCH and _cores() > 1 and worker_share().whole
+
+def two_threads_pay(size: int) -> bool:
+    """Whether it takes less time to go through so many bytes by two threads."""
+    return size >= _MUCH and _cores() > 1 and worker_share().whole
 
 
 _MUCH = 1 << 20

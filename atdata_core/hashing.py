@@ -59,5 +59,6 @@ class BackgroundHash:
             self._done.put(len(given))
 
 
-_AHEAD = 8 << 20
-"""Bytes that may wait: enough that neither thread waits for the other to be woken."""
+_AHEAD = 2 << 20
+"""Bytes that may wait: enough that neither thread waits for the other to be woken, and few enough
+that they are in the cores' cache when they are hashed. (Of 8 MB, images are written 6 % slower.)"""

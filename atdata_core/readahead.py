@@ -1,39 +1,44 @@
-"""Shards opened one after another, the next one fetched while one is read."""
+"""Shards opened one after another, the next ones fetched or hashed while one is read."""
 
 import threading
+from collections import deque
 from collections.abc import Generator, Sequence
 from typing import IO
 
 from atdata_core.sources import DataSource
 
 _PATIENCE_S = 0.05
-"""So long a pass has to go on in its first shard before the second is fetched: a look at the first
+"""So long a pass has to go on in its first shard before others are opened: a look at the first
 samples costs one shard."""
 
 
 def opened(source: DataSource, urls: Sequence[str]) -> Generator[tuple[str, IO[bytes]], None, None]:
     """Shards with their streams, each closed when the next one is asked for.
 
-    Where the source fetches a shard as a whole before it hands it out, the next one is fetched in
-    a thread meanwhile, one at a time.
+    Where the source says so (`BaseSource.ahead`), the next ones are opened in threads meanwhile.
 
     Args:
         source: Where they are.
         urls: Which of them, in order.
     """
-    ahead: _Ahead | None = None
+    waiting: deque[_Ahead] = deque()
+    going_on = threading.Event()
+    reach = getattr(source, "ahead", lambda _: 0)
     try:
         for following, url in enumerate(urls, 1):
-            stream = source.open_shard(url) if ahead is None else ahead.result()
-            ahead = None
+            if following > 1:
+                going_on.set()
+            stream = waiting.popleft().result() if waiting else source.open_shard(url)
             with stream:
-                if following < len(urls) and getattr(source, "fetches", False):
-                    patience = _PATIENCE_S if following == 1 else 0.0
-                    ahead = _Ahead(source, urls[following], patience)
+                for place in range(following + len(waiting), len(urls)):
+                    if len(waiting) >= reach(urls[place]):
+                        break
+                    waiting.append(_Ahead(source, urls[place], going_on))
                 yield url, stream
     finally:
-        if ahead is not None:
+        for ahead in waiting:
             ahead.cancel()
+        going_on.set()
 
 
 class _Ahead:
@@ -42,14 +47,13 @@ class _Ahead:
     Args:
         source: Where it is.
         url: Which one.
-        patience: How long to wait before, in seconds, unless it is asked for.
+        going_on: Is set once the pass leaves its first shard, or ends.
     """
 
-    def __init__(self, source: DataSource, url: str, patience: float) -> None:
+    def __init__(self, source: DataSource, url: str, going_on: threading.Event) -> None:
         self._source = source
         self._url = url
-        self._patience = patience
-        self._wanted = threading.Event()
+        self._going_on = going_on
         self._lock = threading.Lock()
         self._let_go = False
         self._stream: IO[bytes] | None = None
@@ -59,7 +63,6 @@ class _Ahead:
 
     def result(self) -> IO[bytes]:
         """The shard's stream; raises what opening it raised."""
-        self._wanted.set()
         self._thread.join()
         if self._stream is None:
             raise self._error or RuntimeError("shard was not opened")
@@ -70,12 +73,11 @@ class _Ahead:
         with self._lock:
             self._let_go = True
             stream, self._stream = self._stream, None
-        self._wanted.set()
         if stream is not None:
             stream.close()
 
     def _run(self) -> None:
-        self._wanted.wait(self._patience)
+        self._going_on.wait(_PATIENCE_S)
         try:
             if not self._let_go:
                 self._keep(self._source.open_shard(self._url))

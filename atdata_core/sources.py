@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Protocol, runtime_checkable
 
 from atdata_core.errors import ConfigurationError, NotFoundError
+from atdata_core.files import two_threads_pay
 from atdata_core.shard import Shard, verified
 
 _MAX_EXPANSION = 100_000
@@ -56,6 +57,13 @@ class BaseSource(ABC):
     @abstractmethod
     def open_shard(self, shard_id: str) -> IO[bytes]:
         """One shard for reading, from its start."""
+
+    def ahead(self, shard_id: str) -> int:  # noqa: ARG002
+        """How many shards up to this one are to be opened before their turn, in threads.
+
+        (Where opening one takes long: because it is fetched as a whole, or hashed.)
+        """
+        return 0
 
     @property
     def shards(self) -> Iterator[tuple[str, IO[bytes]]]:
@@ -108,8 +116,7 @@ class VerifiedSource(BaseSource):
         self.source = source
         self.known = tuple(known)
         self._by_url = {shard.url: shard for shard in self.known}
-        self.fetches = bool(getattr(source, "remote", False))
-        """Whether `open_shard` fetches a shard as a whole, so that it pays to do it ahead."""
+        self._hashed: set[str] = set()
 
     def list_shards(self) -> list[str]:
         """The identifiers of the shards, in order."""
@@ -123,7 +130,18 @@ class VerifiedSource(BaseSource):
         stream = self.source.open_shard(shard_id)
         if shard.cid is None or getattr(self.source, "verifies", False):
             return stream
-        return verified(stream, shard.cid, shard_id, shard.size)
+        stream = verified(stream, shard.cid, shard_id, shard.size)
+        self._hashed.add(shard_id)
+        return stream
+
+    def ahead(self, shard_id: str) -> int:
+        """One that comes over the network; of files, as many as two cores hash at once."""
+        if getattr(self.source, "remote", False):
+            return 1
+        shard = self._by_url.get(shard_id)
+        if shard is None or shard.cid is None or shard_id in self._hashed:
+            return 0
+        return 2 if isinstance(self.source, FileSource) and two_threads_pay(shard.size or 0) else 0
 
     def __repr__(self) -> str:
         return f"VerifiedSource({self.source!r})"

@@ -71,7 +71,7 @@ class BlobSource(BaseSource):
     """
 
     verifies = True
-    remote = fetches = True
+    remote = True
 
     def __init__(self, urls: Sequence[str]) -> None:
         for url in urls:
@@ -105,6 +105,10 @@ class BlobSource(BaseSource):
         did, cid = parse_blob_url(shard_id)
         stream = AtmosphereClient().open_blob(did, cid)
         return verified(stream, cid, shard_id, likely_size=getattr(stream, "length", None))
+
+    def ahead(self, shard_id: str) -> int:  # noqa: ARG002
+        """One: each is fetched as a whole."""
+        return 1
 
     def __repr__(self) -> str:
         return f"BlobSource({len(self._urls)} shards)"

@@ -1,4 +1,4 @@
-"""While one shard is read, the next one is fetched: in order, one at a time, closed in the end."""
+"""While one shard is read, the next ones are opened: in order, few at a time, closed in the end."""
 
 import io
 import threading
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from atdata_core import Dataset
+from atdata_core import Dataset, files
 from atdata_core.errors import IntegrityError, NotFoundError
 from atdata_core.shard import Shard, write_shards
-from atdata_core.sources import BaseSource, VerifiedSource
+from atdata_core.sources import BaseSource, FileSource, VerifiedSource
 from tests.support.samples import Item, items
 
 
@@ -149,7 +149,60 @@ def test_a_wrong_size_is_an_error(shards, wrong):
         list(dataset_of(Server(shards), told))
 
 
-def test_sources_of_this_machine_and_of_others_own_are_read_by_one_thread(shards):
+class Files(FileSource):
+    """Files that tell by which thread they are opened."""
+
+    def __init__(self, paths):
+        super().__init__(paths)
+        self.asked = []
+
+    def open_shard(self, shard_id):
+        self.asked.append((shard_id, threading.current_thread() is threading.main_thread()))
+        return super().open_shard(shard_id)
+
+
+@pytest.fixture
+def large(tmp_path, monkeypatch):
+    """Five shards of 1.5 MB, and a machine of two cores."""
+    monkeypatch.setattr(files, "_cores", lambda: 2)
+    return list(write_shards(items(60, width=30_000), tmp_path, max_samples=12))
+
+
+def test_files_are_hashed_ahead_two_at_a_time_and_once(large):
+    source = Files([shard.url for shard in large])
+    dataset = dataset_of(source, large)
+    going = iter(dataset.ordered())
+    found = [next(going)]
+    end = time.monotonic() + 5
+    while len(source.asked) < 3 and time.monotonic() < end:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    urls = [shard.url for shard in large]
+    assert source.asked[0] == (urls[0], True)
+    assert sorted(source.asked[1:]) == [(url, False) for url in urls[1:3]]
+    found += going
+    assert [item.id for item in found] == list(range(60))
+    assert sorted(source.asked[1:]) == [(url, False) for url in urls[1:]]
+    source.asked.clear()
+    assert sum(1 for _ in dataset) == 60
+    assert source.asked == [(url, True) for url in urls]
+
+
+def test_a_file_that_was_exchanged_is_told_in_its_turn(large):
+    path = Path(large[2].url)
+    path.write_bytes(path.read_bytes().replace(b"text 30", b"text 31"))
+    found = []
+    with pytest.raises(IntegrityError, match="not those of its CID"):
+        for item in dataset_of(Files([shard.url for shard in large]), large):
+            found.append(item.id)  # noqa: PERF401 - what came before the error counts
+    assert found == list(range(24))
+
+
+def test_small_files_of_this_machine_and_others_own_sources_are_read_by_one_thread(shards):
+    source = Files([shard.url for shard in shards])
+    assert list(dataset_of(source, shards)) == items(12)
+    assert all(by_main for _, by_main in source.asked)
+
     server = Server(shards)
     server.remote = False
     assert list(dataset_of(server, shards)) == items(12)
