@@ -23,9 +23,9 @@ from atdata_core.fieldtypes import (
     NDArrayType,
     NestedType,
     NullableType,
-    Primitive,
     TupleType,
 )
+from atdata_core.primitives import Primitive
 from atdata_core.schema import Schema
 
 _HEAD = '''"""Sample types, written from the schema {name} {version} ({cid})."""

@@ -28,11 +28,11 @@ from atdata_core.fieldtypes import (
     NDArrayType,
     NestedType,
     NullableType,
-    Primitive,
 )
 from atdata_core.forms import forms_of
 from atdata_core.headers import Bytes, Places, repeats
 from atdata_core.packing import map_heads
+from atdata_core.primitives import Primitive
 
 Column = Any
 """The values of one field: an array with one row a sample, or a list."""

@@ -19,9 +19,9 @@ from atdata_core.fieldtypes import (
     NDArrayType,
     NestedType,
     NullableType,
-    Primitive,
     TupleType,
 )
+from atdata_core.primitives import Primitive
 from atdata_core.schema import Schema
 
 

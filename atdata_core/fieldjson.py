@@ -23,7 +23,6 @@ import numpy as np
 from atdata_core.errors import SchemaError
 from atdata_core.fields import Field, enum_type
 from atdata_core.fieldtypes import (
-    PRIMITIVES,
     DatetimeType,
     DictType,
     EnumType,
@@ -33,9 +32,9 @@ from atdata_core.fieldtypes import (
     NDArrayType,
     NestedType,
     NullableType,
-    Primitive,
     TupleType,
 )
+from atdata_core.primitives import PRIMITIVES, Primitive
 from atdata_core.sample import METHODS, packable
 
 _MAX_FIELDS = 1000

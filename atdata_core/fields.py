@@ -14,7 +14,6 @@ import numpy as np
 from atdata_core.arrays import check_dtype
 from atdata_core.errors import SchemaError
 from atdata_core.fieldtypes import (
-    PRIMITIVES,
     DatetimeType,
     DictType,
     EnumType,
@@ -24,10 +23,10 @@ from atdata_core.fieldtypes import (
     NDArrayType,
     NestedType,
     NullableType,
-    Primitive,
     Shape,
     TupleType,
 )
+from atdata_core.primitives import PRIMITIVES, Primitive
 
 _PRIMITIVE_NAMES: dict[Any, str] = {python: name for name, python in PRIMITIVES.items()}
 _MANY_DTYPES = {

@@ -21,7 +21,7 @@ X | None              nil, or X
 """
 
 import enum
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as member
 from datetime import datetime
@@ -31,6 +31,7 @@ import numpy as np
 
 from atdata_core.arrays import array_from_bytes, npy_bytes, shape_text
 from atdata_core.errors import SampleError
+from atdata_core.primitives import Primitive, encode_text, mismatch
 
 if TYPE_CHECKING:
     from atdata_core.fields import Field
@@ -51,33 +52,6 @@ class Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class Primitive:
-    """``str``, ``int``, ``float``, ``bool`` or ``bytes``, as msgpack's own types."""
-
-    name: str
-
-    def encode(self, value: Any, where: str) -> Any:
-        """`value` in the form that msgpack carries; raises `SampleError` if it is another type."""
-        return _ENCODERS[self.name](value, where)
-
-    def decode(self, data: Any, where: str) -> Any:
-        """The value again; raises `SampleError` if the data hold another type."""
-        expected = PRIMITIVES[self.name]
-        if type(data) is expected:
-            return data
-        if expected is float and type(data) is int:
-            return float(data)
-        raise _mismatch(self, data, where)
-
-    def python_type(self) -> Any:
-        """The annotation that stands for this type."""
-        return PRIMITIVES[self.name]
-
-    def __str__(self) -> str:
-        return self.name
-
-
-@dataclass(frozen=True, slots=True)
 class NDArrayType:
     """A NumPy array; `dtype` (NumPy's name) and `shape` are checked where they are given."""
 
@@ -87,14 +61,14 @@ class NDArrayType:
     def encode(self, value: Any, where: str) -> bytes:
         """`value` as ``.npy`` bytes; raises `SampleError` if dtype or shape differ."""
         if not isinstance(value, np.ndarray):
-            raise _mismatch(self, value, where, remedy="Wrap it: np.asarray(value, dtype=…)")
+            raise mismatch(self, value, where, remedy="Wrap it: np.asarray(value, dtype=…)")
         self.check(value.dtype, value.shape, where)
         return npy_bytes(value, where)
 
     def decode(self, data: Any, where: str) -> np.ndarray[Any, Any]:
         """The array, writable; raises `SampleError` if the bytes hold another, or none."""
         if type(data) is not bytes:
-            raise _mismatch(self, data, where)
+            raise mismatch(self, data, where)
         array = array_from_bytes(data, where)
         self.check(array.dtype, array.shape, where)
         return array
@@ -143,13 +117,13 @@ class ListType:
     def encode(self, value: Any, where: str) -> list[Any]:
         """Each item encoded; raises `SampleError` naming the item that doesn't fit."""
         if not isinstance(value, list if self.python == "list" else tuple):
-            raise _mismatch(self, value, where)
+            raise mismatch(self, value, where)
         return [self.items.encode(item, f"{where}[{i}]") for i, item in enumerate(value)]
 
     def decode(self, data: Any, where: str) -> Any:
         """Each item decoded; raises `SampleError` naming the item that doesn't fit."""
         if type(data) is not list:
-            raise _mismatch(self, data, where)
+            raise mismatch(self, data, where)
         found = [self.items.decode(item, f"{where}[{i}]") for i, item in enumerate(data)]
         return found if self.python == "list" else tuple(found)
 
@@ -171,14 +145,14 @@ class TupleType:
     def encode(self, value: Any, where: str) -> list[Any]:
         """Each item encoded; raises `SampleError` naming the item that doesn't fit."""
         if not isinstance(value, tuple) or len(value) != len(self.items):
-            raise _mismatch(self, value, where)
+            raise mismatch(self, value, where)
         pairs = zip(self.items, value, strict=True)
         return [kind.encode(item, f"{where}[{i}]") for i, (kind, item) in enumerate(pairs)]
 
     def decode(self, data: Any, where: str) -> tuple[Any, ...]:
         """Each item decoded; raises `SampleError` naming the item that doesn't fit."""
         if type(data) is not list or len(data) != len(self.items):
-            raise _mismatch(self, data, where)
+            raise mismatch(self, data, where)
         pairs = zip(self.items, data, strict=True)
         return tuple(kind.decode(item, f"{where}[{i}]") for i, (kind, item) in enumerate(pairs))
 
@@ -199,16 +173,16 @@ class DictType:
     def encode(self, value: Any, where: str) -> dict[str, Any]:
         """Each value encoded; raises `SampleError` naming the key that doesn't fit."""
         if not isinstance(value, Mapping):
-            raise _mismatch(self, value, where)
+            raise mismatch(self, value, where)
         return {
-            _encode_str(key, f"{where}, key {key!r}"): self.values.encode(item, f"{where}[{key!r}]")
+            encode_text(key, f"{where}, key {key!r}"): self.values.encode(item, f"{where}[{key!r}]")
             for key, item in value.items()
         }
 
     def decode(self, data: Any, where: str) -> dict[str, Any]:
         """Each value decoded; raises `SampleError` naming the key that doesn't fit."""
         if type(data) is not dict:
-            raise _mismatch(self, data, where)
+            raise mismatch(self, data, where)
         if not all(type(key) is str for key in data):
             raise SampleError("a key of the map is not text", where=where, expected=str(self))
         return {key: self.values.decode(item, f"{where}[{key!r}]") for key, item in data.items()}
@@ -254,13 +228,13 @@ class NestedType:
     def encode(self, value: Any, where: str) -> dict[str, Any]:
         """A map of the fields; raises `SampleError` naming the one that doesn't fit."""
         if type(value) is not self.cls:
-            raise _mismatch(self, value, where)
+            raise mismatch(self, value, where)
         return encode_fields(self.fields, value, where)
 
     def decode(self, data: Any, where: str) -> Any:
         """An instance of `cls`; raises `SampleError` naming the field that doesn't fit."""
         if type(data) is not dict:
-            raise _mismatch(self, data, where)
+            raise mismatch(self, data, where)
         return self.cls(**decode_fields(self.fields, data, where))
 
     def python_type(self) -> Any:
@@ -278,13 +252,13 @@ class DatetimeType:
     def encode(self, value: Any, where: str) -> str:
         """Text in ISO 8601; raises `SampleError` for anything but a `datetime`."""
         if not isinstance(value, datetime):
-            raise _mismatch(self, value, where)
+            raise mismatch(self, value, where)
         return value.isoformat()
 
     def decode(self, data: Any, where: str) -> datetime:
         """The time; raises `SampleError` if the text is none."""
         if type(data) is not str:
-            raise _mismatch(self, data, where)
+            raise mismatch(self, data, where)
         try:
             return datetime.fromisoformat(data)
         except ValueError as error:
@@ -309,7 +283,7 @@ class EnumType:
     def encode(self, value: Any, where: str) -> str:
         """The member's name; raises `SampleError` for anything but a member."""
         if not isinstance(value, self.cls):
-            raise _mismatch(self, value, where)
+            raise mismatch(self, value, where)
         return value.name
 
     def decode(self, data: Any, where: str) -> enum.Enum:
@@ -424,73 +398,3 @@ def decode_fields(
             got=", ".join(sorted(map(repr, unknown))),
         )
     return values
-
-
-def _mismatch(
-    expected: FieldType, value: Any, where: str, remedy: str | None = None
-) -> SampleError:
-    got = f"ndarray[{value.dtype}]" if isinstance(value, np.ndarray) else type(value).__name__
-    if isinstance(value, (list, tuple)):
-        got += f" of {len(value)}"
-    return SampleError(
-        "value has another type", where=where, expected=str(expected), got=got, remedy=remedy
-    )
-
-
-def _encode_int(value: Any, where: str) -> int:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
-        raise _mismatch(Primitive("int"), value, where)
-    if not -(2**63) <= int(value) < 2**64:
-        raise SampleError("integer doesn't fit in 64 bits", where=where, got=str(value))
-    return int(value)
-
-
-def _encode_float(value: Any, where: str) -> float:
-    if isinstance(value, (bool, np.bool_)) or not isinstance(
-        value, (float, int, np.floating, np.integer)
-    ):
-        raise _mismatch(Primitive("float"), value, where)
-    try:
-        return float(value)
-    except OverflowError as error:
-        raise SampleError("number doesn't fit a float", where=where, got=str(value)[:40]) from error
-
-
-def _encode_bool(value: Any, where: str) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        raise _mismatch(Primitive("bool"), value, where)
-    return bool(value)
-
-
-def _encode_str(value: Any, where: str) -> str:
-    if not isinstance(value, str):
-        raise _mismatch(Primitive("str"), value, where)
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise SampleError(
-            "text can't be encoded as UTF-8", where=where, got=ascii(value)
-        ) from error
-    return str(value)
-
-
-def _encode_bytes(value: Any, where: str) -> bytes:
-    if not isinstance(value, (bytes, bytearray, memoryview)):
-        raise _mismatch(Primitive("bytes"), value, where)
-    return bytes(value)
-
-
-PRIMITIVES: dict[str, type] = {
-    "str": str,
-    "int": int,
-    "float": float,
-    "bool": bool,
-    "bytes": bytes,
-}
-_ENCODERS: dict[str, Callable[[Any, str], Any]] = {
-    "str": _encode_str,
-    "int": _encode_int,
-    "float": _encode_float,
-    "bool": _encode_bool,
-    "bytes": _encode_bytes,
-}

@@ -19,7 +19,10 @@ import numpy as np
 
 from atdata_core.errors import SampleError
 from atdata_core.fields import Field, fields_of
-from atdata_core.fieldtypes import NDArrayType, Primitive
+from atdata_core.fieldtypes import (
+    NDArrayType,
+)
+from atdata_core.primitives import Primitive
 
 Pack = Callable[[object], bytes]
 

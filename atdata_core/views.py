@@ -9,9 +9,12 @@ import numpy as np
 from atdata_core.columns import takes_positions
 from atdata_core.errors import SampleError
 from atdata_core.fields import Field, fields_of
-from atdata_core.fieldtypes import NDArrayType, Primitive
+from atdata_core.fieldtypes import (
+    NDArrayType,
+)
 from atdata_core.forms import forms_of
 from atdata_core.packing import map_heads
+from atdata_core.primitives import Primitive
 from atdata_core.sample import unpack
 
 Reader = Callable[[memoryview, int], tuple[Any, int]]

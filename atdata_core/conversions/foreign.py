@@ -18,9 +18,9 @@ from atdata_core.fieldtypes import (
     NDArrayType,
     NestedType,
     NullableType,
-    Primitive,
     TupleType,
 )
+from atdata_core.primitives import Primitive
 from atdata_core.sample import pack
 
 T = TypeVar("T")

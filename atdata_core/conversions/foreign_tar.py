@@ -10,7 +10,7 @@ from atdata_core.conversions.foreign import samples_of
 from atdata_core.conversions.made import MadeSource, Part
 from atdata_core.errors import ConfigurationError, SampleError, ShardError
 from atdata_core.fields import Field, fields_of
-from atdata_core.fieldtypes import Primitive
+from atdata_core.primitives import Primitive
 from atdata_core.sources import DataSource
 
 Decoder = Callable[[bytes], Any]

@@ -18,8 +18,8 @@ from atdata_core.fieldtypes import (
     NDArrayType,
     NestedType,
     NullableType,
-    Primitive,
 )
+from atdata_core.primitives import Primitive
 
 datasets = needed("datasets", "huggingface")
 

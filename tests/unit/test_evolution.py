@@ -12,7 +12,12 @@ import atdata_core as atdata
 from atdata_core.errors import SampleError
 from atdata_core.evolution import changes, is_compatible, next_version
 from atdata_core.fields import Field
-from atdata_core.fieldtypes import ListType, NDArrayType, NullableType, Primitive
+from atdata_core.fieldtypes import (
+    ListType,
+    NDArrayType,
+    NullableType,
+)
+from atdata_core.primitives import Primitive
 from atdata_core.sample import pack, unpack
 from atdata_core.schema import Schema
 

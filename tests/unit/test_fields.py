@@ -17,7 +17,12 @@ import atdata_core as atdata
 from atdata_core.arrays import array_from_bytes, npy_bytes
 from atdata_core.errors import SampleError, SchemaError
 from atdata_core.fields import type_of
-from atdata_core.fieldtypes import ListType, NDArrayType, Primitive, Shape
+from atdata_core.fieldtypes import (
+    ListType,
+    NDArrayType,
+    Shape,
+)
+from atdata_core.primitives import Primitive
 
 NUMERIC = ["?", "b", "B", "h", "H", "i", "I", "l", "L", "q", "Q", "e", "f", "d", "F", "D"]
 

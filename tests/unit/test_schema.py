@@ -12,7 +12,11 @@ import atdata_core as atdata
 from atdata_core import Schema, Shape
 from atdata_core.errors import SampleError, SchemaError
 from atdata_core.fields import NO_DEFAULT, Field
-from atdata_core.fieldtypes import ListType, NDArrayType, Primitive
+from atdata_core.fieldtypes import (
+    ListType,
+    NDArrayType,
+)
+from atdata_core.primitives import Primitive
 from tests.support.samples import Item, items
 
 primitives = st.sampled_from(["str", "int", "float", "bool", "bytes"]).map(Primitive)

@@ -23,9 +23,9 @@ from atdata_core.fieldtypes import (
     NDArrayType,
     NestedType,
     NullableType,
-    Primitive,
     TupleType,
 )
+from atdata_core.primitives import Primitive
 from atdata_core.schema import Schema
 
 _DRAFT = "http://json-schema.org/draft-07/schema#"
