@@ -1,8 +1,9 @@
 """Writing one shard: the samples' bytes with their headers, into the file and its hash.
 
-Samples are collected until there are enough of them, and their headers are made at once. Small ones
-are then put together in one piece of memory; large ones are written and hashed where they lie. A
-piece is hashed in a thread of its own while the next is filled.
+Packed samples, which are copies already, so that a caller may reuse his arrays, are collected until
+there are enough of them, and their headers are made at once. Small ones are then put together in
+one piece of memory; large ones are written and hashed where they lie. A piece is hashed in a thread
+of its own while the next is filled.
 """
 
 import itertools

@@ -113,6 +113,20 @@ def test_samples_are_taken_one_by_one(tmp_path):
     assert taken == [0, 1, 2]
 
 
+@pytest.mark.parametrize("width", [4, 10_000, 100_000])
+def test_an_array_may_be_used_again_once_its_sample_was_taken(tmp_path, width):
+    def filled():
+        memory = np.empty(width, np.float32)
+        for number in range(20):
+            memory[:] = number
+            yield Item(id=number, text="", data=memory)
+
+    [shard] = write_shards(filled(), tmp_path)
+    with Path(shard.url).open("rb") as stream:
+        found = list(read_samples(stream, Item, "shard"))
+    assert [set(item.data.tolist()) for item in found] == [{number} for number in range(20)]
+
+
 def test_a_shard_may_be_moved_away_before_the_next_is_made(tmp_path):
     found = []
     for shard in write_shards(items(6), tmp_path, max_samples=2):
