@@ -40,7 +40,8 @@ DEFAULT_MAX_SAMPLES = 100_000
 
 _CHUNK = 1 << 20
 _MAX_UNSIZED = 8 << 30
-_SPOOL = 32 << 20
+_SPOOL = 28 << 20
+"""So many bytes of a shard may wait in memory; while one is read, two more may be fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +218,7 @@ def verified(
     """The same bytes, once all of them were read and hash to `cid`; `stream` is its own to close.
 
     A file of this machine is read twice where it lies, but hashed only once a process as long as
-    nobody touches it. Others wait in memory up to 32 MiB, beyond that in a temporary file.
+    nobody touches it. Others wait in memory up to 28 MiB, beyond that in a temporary file.
 
     Args:
         stream: The bytes.

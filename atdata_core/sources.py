@@ -135,9 +135,12 @@ class VerifiedSource(BaseSource):
         return stream
 
     def ahead(self, shard_id: str) -> int:
-        """One that comes over the network; of files, as many as two cores hash at once."""
+        """Two that come over the network, of blobs one; of files, what two cores hash at once.
+
+        (From S3 on this machine, over one bare GET after another: with one x0.75, with two x0.85.)
+        """
         if getattr(self.source, "remote", False):
-            return 1
+            return 1 if getattr(self.source, "verifies", False) else 2
         shard = self._by_url.get(shard_id)
         if shard is None or shard.cid is None or shard_id in self._hashed:
             return 0

@@ -53,7 +53,7 @@ class Server(BaseSource):
 
 @pytest.fixture
 def shards(tmp_path):
-    return list(write_shards(items(12), tmp_path, max_samples=4))
+    return list(write_shards(items(16), tmp_path, max_samples=4))
 
 
 def dataset_of(server, shards):
@@ -75,18 +75,20 @@ def test_the_next_shard_comes_while_one_is_read(shards, shuffled):
     going = iter(dataset.shuffled(0, 0, seed=1) if shuffled else dataset.ordered())
     found = [next(going)]
     assert server.arrived[shards[1].url].wait(5)
+    assert server.arrived[shards[2].url].wait(5)
     time.sleep(0.2)
-    assert [url for url, _ in server.asked] == [shard.url for shard in shards[:2]]
+    urls = [shard.url for shard in shards]
+    assert sorted(url for url, _ in server.asked) == urls[:3]
     found += going
-    assert sorted(found, key=lambda item: item.id) == items(12)
-    assert [by_main for _, by_main in server.asked] == [True, False, False]
+    assert sorted(found, key=lambda item: item.id) == items(16)
+    assert sorted(server.asked) == [(url, url == urls[0]) for url in urls]
     settled(server)
 
 
 def test_a_quick_pass_waits_for_nothing(shards):
     server = Server(shards)
     started = time.monotonic()
-    assert [i for b in dataset_of(server, shards).ordered(5) for i in b.id] == list(range(12))
+    assert [i for b in dataset_of(server, shards).ordered(5) for i in b.id] == list(range(16))
     assert time.monotonic() - started < 2
     settled(server)
 
@@ -104,9 +106,10 @@ def test_a_pass_that_is_given_up_leaves_nothing_open(shards):
     going = iter(dataset_of(server, shards).ordered())
     next(going)
     assert server.arrived[shards[1].url].wait(5)
+    assert server.arrived[shards[2].url].wait(5)
     going.close()
     settled(server)
-    assert len(server.asked) == 2
+    assert len(server.asked) == 3
 
 
 def test_a_pass_is_taken_up_where_it_was_left(shards):
@@ -117,7 +120,7 @@ def test_a_pass_is_taken_up_where_it_was_left(shards):
     again = dataset.ordered()
     again.load_state_dict(going.state_dict())
     going.close()
-    assert taken + list(again) == items(12)
+    assert taken + list(again) == items(16)
     settled(server)
 
 
@@ -200,13 +203,13 @@ def test_a_file_that_was_exchanged_is_told_in_its_turn(large):
 
 def test_small_files_of_this_machine_and_others_own_sources_are_read_by_one_thread(shards):
     source = Files([shard.url for shard in shards])
-    assert list(dataset_of(source, shards)) == items(12)
+    assert list(dataset_of(source, shards)) == items(16)
     assert all(by_main for _, by_main in source.asked)
 
     server = Server(shards)
     server.remote = False
-    assert list(dataset_of(server, shards)) == items(12)
+    assert list(dataset_of(server, shards)) == items(16)
     assert all(by_main for _, by_main in server.asked)
     plain = Server(shards)
-    assert list(Dataset(plain, Item)) == items(12)
+    assert list(Dataset(plain, Item)) == items(16)
     assert all(by_main for _, by_main in plain.asked)
