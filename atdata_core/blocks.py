@@ -1,6 +1,7 @@
 """The samples of a shard, some at a time: `Block`."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO, Any, NamedTuple
 
@@ -15,6 +16,7 @@ from atdata_core.files import InMemory, SameFile, TwoHalves, two_threads_pay
 from atdata_core.headers import Places
 from atdata_core.members import Members, Run
 from atdata_core.memory import Memory, keep_freed_memory
+from atdata_core.remembered import Notes, Remembered, remembered
 from atdata_core.sample import unpack
 from atdata_core.scatter import LARGE, Layout, Scattered, layout_of, read_headers
 from atdata_core.tar import BLOCK
@@ -237,15 +239,40 @@ def read_blocks(
     keep_freed_memory()
     demand = demand or Demand()
     reader = _Reader(stream, sample_type, where, demand)
+    file = reader.file
+    if isinstance(file, SameFile) and (known := remembered(file)):
+        skip = yield from _read_before(file, known, reader, skip)
+        if skip == len(known.keys):
+            return
+        reader = _Reader(stream, sample_type, where, demand)
+    notes = Notes(file)
     if not skip:
         yield from reader.large()  # if they look like those of the shard before
     for run in reader.members.runs():
+        notes.add(run)
         start = min(len(run), max(0, skip - reader.first))
         reader.first += start
         if start < len(run):
             yield from reader.of_run(run, start)
     if reader.first < skip:
         raise shorter(where)
+    notes.remember(reader.first)
+
+
+def _read_before(
+    file: SameFile, known: Remembered, reader: "_Reader", skip: int
+) -> Generator[AnyBlock, None, int]:
+    """The samples of a file that was read before, after the first ones.
+
+    Returns:
+        How many of its samples were passed over or handed out. If they aren't all, it isn't what
+        it was, and what is wrong with it is found by reading it anew.
+    """
+    reader.first = skip
+    with contextlib.suppress(SampleError):
+        for run in known.runs(file, skip):
+            yield from reader.of_run(run, 0)
+    return reader.first
 
 
 class _Reader:
@@ -253,7 +280,8 @@ class _Reader:
 
     def __init__(self, stream: IO[bytes], sample_type: type, where: str, demand: Demand) -> None:
         self.members = Members(stream, where)
-        self._file = SameFile.of(stream) or InMemory.of(stream)
+        self.file = SameFile.of(stream) or InMemory.of(stream)
+        """What is read, if it can be read at any place."""
         self._demand = demand
         self.first = 0
         """The number of the next sample."""
@@ -269,7 +297,7 @@ class _Reader:
         if block is None:
             yield from self._one_by_one(run, start)
             return
-        if self._file is not None and self._demand.layout is not None:
+        if self.file is not None and self._demand.layout is not None:
             end, found = self.members.position, False
             self.members.reread(run.offset + int(run.starts[start]) - BLOCK, len(run) - start)
             for block in self.large():
@@ -328,7 +356,7 @@ class _Reader:
             yield block
 
     def _large(self) -> AnyBlock | None:
-        file, layout, demand = self._file, self._demand.layout, self._demand
+        file, layout, demand = self.file, self._demand.layout, self._demand
         if file is None or layout is None:
             return None
         position = self.members.position

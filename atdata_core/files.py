@@ -4,7 +4,6 @@ import io
 import os
 import stat
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -50,7 +49,7 @@ class SameFile:
         path = getattr(stream, "name", None)
         if number is None or not isinstance(path, str):
             return None
-        return cls(path, number, _identity(os.fstat(number)))
+        return cls(path, number, identity_of(os.fstat(number)))
 
     def length(self) -> int:
         """How long it is, as long as the stream is open."""
@@ -80,7 +79,7 @@ class SameFile:
         except OSError as error:
             raise self._gone() from error
         try:
-            if _identity(os.fstat(number)) != self.identity:
+            if identity_of(os.fstat(number)) != self.identity:
                 raise self._gone()
             return os.preadv(number, buffers, offset)
         finally:
@@ -209,40 +208,6 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-class KnownFiles:
-    """The content of files that were hashed, for as long as nobody touches them.
-
-    A file is known by device, inode, length, and the times of its last change. The time at which
-    an inode was changed can't be set by programs. It moves in steps, however, so that what was
-    changed a moment ago isn't remembered: the next change could leave it as it is.
-    """
-
-    def __init__(self) -> None:
-        self._cids: dict[tuple[int, ...], str] = {}
-
-    def state(self, number: int) -> tuple[int, ...] | None:
-        """How an open file looks; None if it was changed too recently to tell it by that."""
-        found = os.fstat(number)
-        if max(found.st_mtime, found.st_ctime) > time.time() - _RECENT_S:
-            return None
-        return (*_identity(found), found.st_ctime_ns)
-
-    def holds(self, number: int, cid: str) -> bool:
-        """Whether an open file is known to have a content."""
-        state = self.state(number)
-        return state is not None and self._cids.get(state) == cid
-
-    def note(self, before: tuple[int, ...] | None, number: int, cid: str) -> None:
-        """Remembers an open file's content, if it looks as it did before it was hashed."""
-        if before is not None and before == self.state(number):
-            if len(self._cids) >= _MAX_KNOWN:
-                self._cids.clear()
-            self._cids[before] = cid
-
-
-_RECENT_S = 2
-_MAX_KNOWN = 100_000
-
-
-def _identity(found: os.stat_result) -> tuple[int, int, int, int]:
+def identity_of(found: os.stat_result) -> tuple[int, int, int, int]:
+    """Device, inode, length, and time of the last change."""
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns

@@ -10,8 +10,10 @@ from typing import IO, Any
 import numpy as np
 
 from atdata_core.errors import NotFoundError, ShardError
-from atdata_core.files import file_number
+from atdata_core.files import SameFile, file_number
+from atdata_core.headers import Places as Numbers
 from atdata_core.members import Members
+from atdata_core.remembered import Notes, remembered
 from atdata_core.sources import DataSource
 from atdata_core.views import Viewer
 
@@ -24,22 +26,20 @@ class Places:
     """Where the samples of one shard lie in its file.
 
     Args:
-        stream: The shard, from its start; read through once.
+        stream: The shard, from its start; read through once, unless it was before.
         where: Its name.
     """
 
     def __init__(self, stream: IO[bytes], where: str) -> None:
-        starts, sizes = [], []
-        self._keys: list[tuple[int, Sequence[str]]] = []
-        rows = 0
-        for run in Members(stream, where).runs():
-            starts.append(run.starts + run.offset)
-            sizes.append(run.sizes)
-            self._keys.append((rows, run.keys))
-            rows += len(run)
+        file = SameFile.of(stream)
+        known = remembered(file)
+        if known is not None:
+            starts, sizes = known.places()
+            self._keys: list[tuple[int, Sequence[str]]] = [(0, known.keys)]
+        else:
+            starts, sizes, self._keys = _read_through(stream, where, Notes(file))
         # As memory, which gives Python's numbers faster than an array does.
-        self.starts = np.concatenate([*starts, _NONE]).data
-        self.sizes = np.concatenate([*sizes, _NONE]).data
+        self.starts, self.sizes = starts.data, sizes.data
 
     def __len__(self) -> int:
         return len(self.starts)
@@ -55,6 +55,23 @@ class Places:
             if key in keys:
                 return first + keys.index(key)
         return None
+
+
+def _read_through(
+    stream: IO[bytes], where: str, notes: Notes
+) -> tuple[Numbers, Numbers, list[tuple[int, Sequence[str]]]]:
+    """Where the bodies of a shard begin, their sizes, and their keys by the row of the first."""
+    starts, sizes = [_NONE], [_NONE]
+    keys: list[tuple[int, Sequence[str]]] = []
+    rows = 0
+    for run in Members(stream, where).runs():
+        notes.add(run)
+        starts.append(run.starts + run.offset)
+        sizes.append(run.sizes)
+        keys.append((rows, run.keys))
+        rows += len(run)
+    notes.remember(rows)
+    return np.concatenate(starts), np.concatenate(sizes), keys
 
 
 class Opened:

@@ -20,8 +20,9 @@ from typing import IO, Any, TypeVar, cast
 from atdata_core.blocks import read_blocks
 from atdata_core.cid import cid_to_digest, digest_to_cid
 from atdata_core.errors import IntegrityError, SampleError, TooLargeError
-from atdata_core.files import KnownFiles, file_number
+from atdata_core.files import file_number
 from atdata_core.hashing import BackgroundHash
+from atdata_core.known import KnownFiles, state_of
 from atdata_core.members import Members
 from atdata_core.packing import Pack, packer_of
 from atdata_core.sample import pack
@@ -233,10 +234,10 @@ def verified(
     number = file_number(stream)
     if number is not None:
         try:
-            if size not in (None, os.fstat(number).st_size) or not _KNOWN.holds(number, cid):
-                before = _KNOWN.state(number)
+            state = state_of(number)
+            if size not in (None, os.fstat(number).st_size) or _KNOWN.of(state) != cid:
                 copy_verified(stream, len, cid, where, size)
-                _KNOWN.note(before, number, cid)
+                _KNOWN.note(state, cid)
                 stream.seek(0)
         except BaseException:
             stream.close()
@@ -253,7 +254,8 @@ def verified(
     return spool
 
 
-_KNOWN = KnownFiles()
+_KNOWN: KnownFiles[str] = KnownFiles(100_000)
+"""The CIDs of files that were hashed."""
 
 
 def _spool(size: int | None) -> IO[bytes]:

@@ -618,6 +618,14 @@ ROWS = {
             ],
         ),
         (
+            "a file that was hashed or read before, other bytes in its place, its time of change set back",
+            "hashed and read anew: the time at which an inode was changed can't be set",
+            [
+                "tests/unit/test_sources.py::test_a_file_is_hashed_again_when_somebody_touched_it",
+                "tests/unit/test_remembered.py::test_a_file_that_was_touched_is_read_anew",
+            ],
+        ),
+        (
             "2,000 flipped bits in a proof, 2,000 in a shard; damage at random to all that is read",
             "none is taken; an error of ours, soon",
             ["tests/fuzz/test_fuzz.py::test_no_flipped_bit_is_accepted"],

@@ -19,7 +19,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 import atdata_core as atdata
-from atdata_core import Dataset
+from atdata_core import Dataset, known
 from atdata_core.columns import decode
 from atdata_core.cursor import Cursor, Irregular
 from atdata_core.errors import SampleError, ShardError
@@ -201,6 +201,12 @@ def varied_shards(draw):
     return made, tar_of(members, format=style)
 
 
+@pytest.fixture(params=[2, 0], ids=["just written", "long there"])
+def age(request, monkeypatch):
+    """Whether files were touched so recently that nothing is remembered of them."""
+    monkeypatch.setattr(known, "_RECENT_S", request.param)
+
+
 shards = st.one_of(varied_shards(), varied_shards(), large_shards())
 
 
@@ -232,7 +238,8 @@ def packed(some):
     return [pack(sample) for sample in some]
 
 
-@settings(max_examples=150, suppress_health_check=list(HealthCheck))
+@pytest.mark.usefixtures("age")
+@settings(max_examples=100, suppress_health_check=list(HealthCheck))
 @given(shards, st.data())
 def test_all_ways_of_reading_give_the_same_samples(tmp_path_factory, shard, data):
     made, body = shard
@@ -272,7 +279,8 @@ def test_all_ways_of_reading_give_the_same_samples(tmp_path_factory, shard, data
     assert packed(again) == wanted[skip:]
 
 
-@settings(max_examples=80, suppress_health_check=list(HealthCheck))
+@pytest.mark.usefixtures("age")
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
 @given(st.lists(shards, min_size=2, max_size=4), st.data())
 def test_shards_of_every_kind_one_after_another(tmp_path_factory, several, data):
     kind = type(several[0][0][0])

@@ -4,7 +4,7 @@ import tracemalloc
 
 import pytest
 
-from atdata_core import DataSource, FileSource, Shard, files, shard
+from atdata_core import DataSource, FileSource, Shard, known, shard
 from atdata_core.cid import raw_cid
 from atdata_core.errors import ConfigurationError, IntegrityError, NotFoundError
 from atdata_core.sources import VerifiedSource, expand
@@ -134,7 +134,7 @@ def swapped(path, data):
 @pytest.mark.parametrize("old", [False, True], ids=["just written", "long there"])
 def test_a_file_is_hashed_again_when_somebody_touched_it(folder, monkeypatch, old):
     if old:  # the time of change can't be set; what counts as recent can
-        monkeypatch.setattr(files, "_RECENT_S", 0)
+        monkeypatch.setattr(known, "_RECENT_S", 0)
         time.sleep(0.02)
     source = VerifiedSource(FileSource([]), [Shard("a.tar", raw_cid(b"a.tar"), 5)])
     for _ in range(2):
@@ -150,7 +150,7 @@ def test_a_file_is_hashed_again_when_somebody_touched_it(folder, monkeypatch, ol
 
 
 def test_a_file_nobody_touched_is_hashed_once(folder, monkeypatch):
-    monkeypatch.setattr(files, "_RECENT_S", 0)
+    monkeypatch.setattr(known, "_RECENT_S", 0)
     time.sleep(0.02)
     hashed = []
     copy = shard.copy_verified
