@@ -50,7 +50,7 @@ def main() -> int:
 
 
 def _peers(result: dict[str, Any], folder: Path, rounds: int, quick: bool) -> None:
-    pythons = {"ours": sys.executable, "limit": sys.executable}
+    pythons = dict.fromkeys(("ours", "anew", "limit"), sys.executable)
     missing = {}
     for peer in () if quick else PEERS:
         python = python_of(peer)

@@ -18,7 +18,12 @@ RESULTS = ROOT / "benchmarks" / "results"
 FULL = RESULTS / "full.json"
 PAGE = ROOT / "docs" / "performance.md"
 
-_TITLES = {"ours": "atdata_core", "limit": "limit", **{p.name: p.title for p in PEERS}}
+_TITLES = {
+    "ours": "atdata_core",
+    "anew": "atdata_core, first passes",
+    "limit": "limit",
+    **{p.name: p.title for p in PEERS},
+}
 _HEAD = """# Performance
 
 Made by `make bench`, not typed: `python -m benchmarks.report` writes this page from
@@ -33,9 +38,13 @@ _WORKLOADS = """
 _HOW = """
 One process, warm page cache. Every figure is the median of rounds; in a round each peer has its
 turn with each operation, in a fresh process, for at most 1.5 s. A ratio is the median of the
-ratios within the rounds, its spread in parentheses. Each peer reads what itself wrote. *limit* is
-no peer: the bytes of our shards read into one buffer that stays in the processor's cache, or
-written, and nothing else; beside a goal stands what it has over the same peer.
+ratios within the rounds, its spread in parentheses. Each peer reads what itself wrote.
+
+In that time what is small is read several times, as in training. atdata_core checks all headers of
+a file in the first pass of a process over it, and remembers where the samples lie as long as nobody
+touches the file. *First passes* is the same with nothing remembered. *limit* is no peer: the bytes
+of our shards read by one core into one buffer that stays in its cache, or written, and nothing
+else. Beside a goal stands what these two have over the same peer.
 """
 
 
@@ -63,7 +72,7 @@ def page(result: Mapping[str, Any]) -> str:
 
 def _goals(result: Mapping[str, Any]) -> str:
     rows = list(_goal_rows(result["rates"]))
-    head = ["operation", "", "over", "ratio", "goal", "met", "limit"]
+    head = ["operation", "", "over", "ratio", "goal", "met", "first passes", "limit"]
     return "## Against others\n\n" + _table(head, rows)
 
 
@@ -83,17 +92,21 @@ def _goal_rows(rates: Mapping[str, Any]) -> Iterator[list[str]]:
         at_random = summary(operations["random"]["ours"])
         met = at_random["median"] >= AT_RANDOM
         rate = _rate(at_random)
-        yield [OPERATIONS["random"], workload, "a second", rate, f"{AT_RANDOM:,}", _met(met), ""]
+        title, goal = OPERATIONS["random"], f"{AT_RANDOM:,}"
+        yield [title, workload, "a second", rate, goal, _met(met), "", ""]
 
 
 def _compared(
     operation: str, workload: str, of: Mapping[str, list[float]], peer: str, goal: float
 ) -> list[str]:
     found = ratio(of["ours"], of[peer])
-    limit = f"x{ratio(of['limit'], of[peer])['median']:.3g}" if of.get("limit") else ""
+    beside = [
+        f"x{ratio(of[name], of[peer])['median']:.3g}" if of.get(name) else ""
+        for name in ("anew", "limit")
+    ]
     return [
         *(OPERATIONS[operation], workload, _TITLES[peer], _times(found)),
-        *(f"≥ {goal:g}", _met(found["median"] >= goal), limit),
+        *(f"≥ {goal:g}", _met(found["median"] >= goal), *beside),
     ]
 
 

@@ -22,8 +22,11 @@ _PARTS = {
     "ours": tuple(OPERATIONS),
     "public_atdata": ("batches", "singles", "shuffled", "shuffled_batches", "write"),
     "limit": ("batches", "write"),
+    "anew": ("batches", "singles", "shuffled"),
 }
 """What is measured of whom; of others, batches."""
+_OF_OURS = ("limit", "anew")
+"""They read what we wrote."""
 
 _TIMEOUT = 300
 
@@ -32,7 +35,7 @@ class Runner:
     """Measures peers.
 
     Args:
-        pythons: The interpreter of each peer, by its name; among them ``ours`` and ``limit``.
+        pythons: The interpreter of each peer, by its name; among them those of this package.
         folder: Where data go.
         quick: Whether with fewer samples, in less time.
     """
@@ -47,7 +50,7 @@ class Runner:
     def prepare(self) -> None:
         """Has each peer write its data, once."""
         for peer in self._pythons:
-            for workload in WORKLOADS if peer != "limit" else ():
+            for workload in WORKLOADS if peer not in _OF_OURS else ():
                 folder = self._folder / peer / workload
                 part = folder.with_name(f"{workload}-part")
                 if not folder.exists():

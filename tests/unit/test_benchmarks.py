@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from atdata_core import known
 from benchmarks import report
 from benchmarks.goals import AT_RANDOM, FAST, OPERATIONS, OVER_FASTEST, OVER_PUBLIC
 from benchmarks.measure import Job, measure
@@ -65,12 +66,18 @@ def test_a_peer_that_is_not_there_is_said():
 
 
 @pytest.mark.parametrize("name", sorted(WORKLOADS))
-def test_our_own_adapter_is_measured_and_what_it_reads_is_checked(tmp_path, name):
+def test_our_own_adapter_is_measured_and_what_it_reads_is_checked(tmp_path, monkeypatch, name):
     folder = tmp_path / "data" / "ours" / name
     job = Job("ours", "write", name, 64, str(folder), 60.0)
     assert measure(job) > 0
     for operation in set(OPERATIONS) - {"write"}:
         assert measure(dataclasses.replace(job, operation=operation, seconds=0.01)) > 0
+    for operation in ("batches", "singles", "shuffled"):
+        target = str(tmp_path / "data" / "anew" / name)
+        some = dataclasses.replace(job, operation=operation, seconds=0.01)
+        with monkeypatch.context() as patch:
+            patch.setattr(known, "_RECENT_S", known._RECENT_S)  # which it changes
+            assert measure(dataclasses.replace(some, peer="anew", folder=target)) > 0
     limit = dataclasses.replace(job, peer="limit", seconds=1.0)
     for operation in ("batches", "write"):
         target = str(tmp_path / "data" / "limit" / name)
