@@ -116,6 +116,9 @@ def _figures(result: Mapping[str, Any]) -> str:
         if name in result["figures"]:
             found = summary(result["figures"][name])
             text = f"{found['median']:.3g} ({found['min']:.3g} to {found['max']:.3g}) {limit.unit}"
+            if limit.goal is None:
+                rows.append([limit.title, text, "", ""])
+                continue
             sign = "≥" if limit.at_least else "<"
             met = (found["median"] >= limit.goal) == limit.at_least
             rows.append([limit.title, text, f"{sign} {limit.goal:g} {limit.unit}", _met(met)])
