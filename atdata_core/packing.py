@@ -19,9 +19,7 @@ import numpy as np
 
 from atdata_core.errors import SampleError
 from atdata_core.fields import Field, fields_of
-from atdata_core.fieldtypes import (
-    NDArrayType,
-)
+from atdata_core.fieldtypes import NDArrayType, encode_fields
 from atdata_core.primitives import Primitive
 
 Pack = Callable[[object], bytes]
@@ -59,6 +57,7 @@ def _made(sample_type: type) -> Pack:
         "ndarray": np.ndarray,
         "double": struct.Struct(">Bd").pack,
         "join": b"".join,
+        "apart": lambda sample: msgpack.packb(encode_fields(fields, sample, ""), use_bin_type=True),
     }
     for number, (field, lead) in enumerate(zip(fields, map_heads(names), strict=True)):
         own = _FORMS[_form(field)].names(field, lead)
@@ -75,7 +74,7 @@ def _code(forms: tuple[str, ...]) -> CodeType:
     pieces = [_BEGIN.format(values="".join(f"value{number}, " for number in numbers))]
     pieces += [_FORMS[form].text.replace("#", str(n)) for n, form in enumerate(forms)]
     parts = ", ".join(_FORMS[form].parts.replace("#", str(n)) for n, form in enumerate(forms))
-    return compile("".join([*pieces, f"    return join(({parts},))\n"]), "<pack>", "exec")
+    return compile("".join([*pieces, _END.format(parts=parts)]), "<pack>", "exec")
 
 
 _BEGIN = """
@@ -84,6 +83,12 @@ def pack(sample):
         {values}_ = values(sample)
     except AttributeError as error:
         raise missing("a field is missing") from error
+"""
+_END = """
+    try:
+        return join(({parts},))
+    except TypeError:  # an array doesn't lie as it is written
+        return apart(sample)
 """
 
 
@@ -128,7 +133,7 @@ def _array(field: Field, lead: bytes) -> Mapping[str, Any]:
     def other(value: Any) -> tuple[bytes, bytes]:
         data: bytes = whole(value)
         if type(value) is np.ndarray and _lies_as_written(value) and len(known) < _CACHED:
-            form = value.dtype, value.shape, value.strides
+            form = value.dtype, value.shape
             known[form] = data[: len(data) - value.nbytes]
         return data, b""
 
@@ -170,7 +175,7 @@ def _float(field: Field, lead: bytes) -> Mapping[str, Any]:
 
 
 _ARRAY = """
-    form = (value#.dtype, value#.shape, value#.strides) if type(value#) is ndarray else None
+    form = (value#.dtype, value#.shape) if type(value#) is ndarray else None
     if (lead# := known#(form)) is None:
         lead#, value# = other#(value#)
 """

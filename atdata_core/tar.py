@@ -86,21 +86,30 @@ def fill_in(piece: memoryview, places: Any, first: int, sizes: Any, extension: s
                 f"{number:0{_NUMBER_DIGITS}d}{extension}", int(size)
             )
         return
-    if sizes.max(initial=0) >= 8**11:
-        raise _too_large(sizes.max())
-    parts = np.empty((count, 7), np.int64)
-    numbers = np.arange(first, first + count)
-    parts[:, 0] = numbers // 1_000_000
-    parts[:, 1] = numbers // 1000 % 1000
-    parts[:, 2] = numbers % 1000
-    parts[:, 3:] = (sizes[:, None] >> _NINES & 0o777) + _OCTAL
-    sums = _SUMS[parts].sum(1) + (_FIXED_SUM + sum(extension.encode()) - ord("0"))
-    digits = _TEXTS[parts].view(np.uint8)
+    largest = int(sizes.max(initial=0))
+    if largest >= 8**11:
+        raise _too_large(largest)
     heads = np.empty((count, _HEAD), np.uint8)
     heads[:] = np.frombuffer(blank(extension), np.uint8, _HEAD)
-    heads[:, :9] = digits[:, :9]
-    heads[:, 124:135] = digits[:, 10:]  # of twelve digits, eleven count
-    heads[:, 148:] = _TEXTS[(sums[:, None] >> _NINES[2:] & 0o777) + _OCTAL].view(np.uint8)
+    sums = np.full(count, _FIXED_SUM + sum(extension.encode()) + 20 * ord("0"))
+
+    def put(place: int, groups: Any) -> None:
+        heads[:, place : place + 3] = _TEXTS[groups][:, None].view(np.uint8)
+
+    numbers = np.arange(first, first + count)
+    for place, unit in ((0, 10**6), (3, 1000), (6, 1)):
+        if first + count > unit:  # else zeros are there
+            groups = numbers // unit % 1000
+            put(place, groups)
+            sums += _SUMS[groups]
+    for place, shift in ((123, 27), (126, 18), (129, 9), (132, 0)):
+        if largest >> shift:
+            groups = (sizes >> shift & 0o777) + _OCTAL
+            put(place, groups)
+            sums += _SUMS[groups]
+    heads[:, 123] = 0  # of the twelve digits, eleven count
+    put(148, (sums >> 9) + _OCTAL)
+    put(151, (sums & 0o777) + _OCTAL)
     # Every place where a header could be, one byte apart: it makes this one copy a header.
     every: Any = np.ndarray((len(piece) - _HEAD + 1,), f"V{_HEAD}", piece, strides=(1,))
     every[places] = heads.view(every.dtype)[:, 0]
@@ -115,11 +124,11 @@ def blank(extension: str) -> bytes:
 _HEAD = 154
 """So far go the bytes of a header that aren't the same for all."""
 _OCTAL = 1000
-_NINES = np.array([27, 18, 9, 0])
 _GROUPS = [f"{number:03d}" for number in range(1000)] + [f"{number:03o}" for number in range(512)]
 _TEXTS: Any = np.array([group.encode() for group in _GROUPS]).view("V3")
 """Three digits as text: decimal ones, and octal ones from `_OCTAL` on."""
-_SUMS = np.array([sum(group.encode()) for group in _GROUPS])
+_SUMS = np.array([sum(group.encode()) - 3 * ord("0") for group in _GROUPS])
+"""By how much their sums are more than those of zeros."""
 _NUMBER_DIGITS = 9
 
 

@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from atdata_core.cid import raw_cid
 from atdata_core.errors import IntegrityError, SampleError, ShardError, TooLargeError
 from atdata_core.members import Members
+from atdata_core.memory import keep_freed_memory
 from atdata_core.sample import pack
 from atdata_core.shard import (
     copy_verified,
@@ -30,7 +31,7 @@ from atdata_core.shard import (
     write_shard,
     write_shards,
 )
-from atdata_core.tar import make_header, shard_bytes
+from atdata_core.tar import blank, fill_in, make_header, shard_bytes
 from tests.support.samples import Item, Loose, Other, cid_of, items, tar_of
 
 
@@ -366,6 +367,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_what_is_no_plain_shard_is_refused_without_taking_memory(name):
+    keep_freed_memory()  # once a process, a moment's much
     tracemalloc.start()
     with pytest.raises(ShardError, match="here"):
         read(HOSTILE[name], Other)
@@ -450,6 +452,22 @@ def test_names_that_have_no_form_in_a_header_are_refused():
     with pytest.raises(ShardError, match="too long"):
         make_header("k" * 93 + ".msgpack", 0)
     assert len(make_header("k" * 92 + ".msgpack", 0)) == 512
+
+
+@given(
+    st.sampled_from([0, 990, 999_990, 123_456_789, 999_999_990]),
+    st.lists(
+        st.integers(0, 33).flatmap(lambda bits: st.integers(0, 2**bits - 1)),
+        min_size=1,
+        max_size=30,
+    ),
+)
+def test_headers_made_together_are_those_made_one_by_one(first, sizes):
+    blocks = bytearray(blank(".msgpack") * len(sizes))
+    places = 512 * np.arange(len(sizes))
+    fill_in(memoryview(blocks), places, first, np.array(sizes, np.int64), ".msgpack")
+    names = (f"{number:09d}.msgpack" for number in itertools.count(first))
+    assert bytes(blocks) == b"".join(map(make_header, names, sizes))
 
 
 def test_keys_are_numbers_of_nine_digits_or_as_many_as_it_takes():
