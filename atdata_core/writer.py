@@ -6,7 +6,6 @@ one piece of memory; large ones are written and hashed where they lie. A piece i
 of its own while the next is filled.
 """
 
-import itertools
 import sys
 from collections.abc import Iterable, Iterator
 from typing import IO, Self
@@ -47,14 +46,14 @@ class ShardWriter:
         self._hash = BackgroundHash()
         self._first = first
         self._size = 0  # of all so far, headers and padding included
-        self._bodies: list[bytes] = []  # that aren't written yet
+        self._parts: list[bytes] = [_BLANK]  # what isn't written yet: header, body, gap, body, gap
         self._written = 0
         self._written_rows = 0
 
     @property
     def rows(self) -> int:
         """How many samples it holds."""
-        return self._written_rows + len(self._bodies)
+        return self._written_rows + len(self._parts) // 2
 
     def fill(self, bodies: Iterable[bytes], max_bytes: int = sys.maxsize) -> bytes | None:
         """Appends samples, as long as there is room for the next.
@@ -70,14 +69,16 @@ class ShardWriter:
             ShardError: A sample is too large for a tar.
         """
         room = max_bytes - len(END)
-        add, size = self._bodies.append, self._size
+        add, size = self._parts.append, self._size
         full = self._written + _PIECE
         for body in bodies:
             length = len(body)
-            more = size + BLOCK + length + -length % BLOCK
+            gap = _GAPS[length % BLOCK]
+            more = size + length + len(gap)
             if more > room:
                 return body
             add(body)
+            add(gap)
             size = self._size = more
             if size >= full:
                 self._flush()
@@ -97,16 +98,19 @@ class ShardWriter:
         self._hash.close()  # which still runs if the shard isn't finished
 
     def _flush(self) -> None:
-        bodies, size = self._bodies, self._size - self._written
+        bodies, size = self._parts[1::2], self._size - self._written
         if not bodies:
             return
         sizes = np.fromiter(map(len, bodies), np.int64, len(bodies))
-        put_together = _apart if size > _LARGE * len(bodies) else _joined
-        for data in put_together(bodies, sizes, self._first + self._written_rows):
-            self._put(data)
+        first = self._first + self._written_rows
+        if size > _LARGE * len(bodies):
+            for data in _apart(bodies, sizes, first):
+                self._put(data)
+        else:
+            self._put(_joined(self._parts, sizes, first))
         self._written = self._size
         self._written_rows += len(bodies)
-        bodies.clear()
+        del self._parts[1:]
 
     def _put(self, data: Data) -> None:
         self._hash.update(data)
@@ -116,19 +120,17 @@ class ShardWriter:
             done += self._file.write(memoryview(data)[done:]) or len(data)
 
 
-def _joined(bodies: list[bytes], sizes: Places, first: int) -> Iterator[Data]:
+def _joined(parts: list[bytes], sizes: Places, first: int) -> memoryview:
     """Members as they follow each other in an archive, in one piece of memory."""
-    ends = (sizes % BLOCK).tolist()
-    gaps = [*map(_GAPS.__getitem__, ends[:-1]), _PADDING[ends[-1]]]
-    piece = bytearray().join([_BLANK, *itertools.chain(*zip(bodies, gaps, strict=True))])
+    piece = memoryview(bytearray().join(parts))[:-BLOCK]  # without the header after the last one
     places = np.zeros(len(sizes), np.int64)
     np.cumsum(padded_all(sizes[:-1]) + BLOCK, out=places[1:])
-    fill_in(memoryview(piece), places, first, sizes, EXTENSION)
-    yield piece
+    fill_in(piece, places, first, sizes, EXTENSION)
+    return piece
 
 
 def _apart(bodies: list[bytes], sizes: Places, first: int) -> Iterator[Data]:
-    """The same, bodies where they lie."""
+    """Members as they follow each other in an archive, bodies where they lie."""
     heads = bytearray(_BLANK * len(bodies))
     fill_in(memoryview(heads), BLOCK * np.arange(len(bodies)), first, sizes, EXTENSION)
     padding = b""
