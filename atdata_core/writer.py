@@ -19,8 +19,9 @@ from atdata_core.members import EXTENSION
 from atdata_core.memory import keep_freed_memory
 from atdata_core.tar import BLOCK, END, blank, fill_in
 
-_PIECE = 512 << 10
-"""Bytes in a piece, or as many more as its last sample has: what stays in a core's cache."""
+_PIECE = 1 << 20
+"""Bytes in a piece, or as many more as its last sample has: what stays in a core's cache. (Of half
+as much or twice as much, small samples are written 6 to 8 % slower.)"""
 _LARGE = 256 << 10
 """Bytes of a body from which on it isn't copied into a piece. (Images of 150 KB are written a fifth
 faster with the copy: the two threads wait for each other less often. Of 600 KB, 4 % slower.)"""
@@ -49,6 +50,7 @@ class ShardWriter:
         self._parts: list[bytes] = [_BLANK]  # what isn't written yet: header, body, gap, body, gap
         self._written = 0
         self._written_rows = 0
+        self._enough = _PIECE  # bytes, to write them
 
     @property
     def rows(self) -> int:
@@ -70,7 +72,7 @@ class ShardWriter:
         """
         room = max_bytes - len(END)
         add, size = self._parts.append, self._size
-        full = self._written + _PIECE
+        full = self._written + self._enough
         for body in bodies:
             length = len(body)
             gap = _GAPS[length % BLOCK]
@@ -82,7 +84,7 @@ class ShardWriter:
             size = self._size = more
             if size >= full:
                 self._flush()
-                full = size + _PIECE
+                full = size + self._enough
         return None
 
     def finish(self) -> tuple[str, int]:
@@ -103,7 +105,9 @@ class ShardWriter:
             return
         sizes = np.fromiter(map(len, bodies), np.int64, len(bodies))
         first = self._first + self._written_rows
-        if size > _LARGE * len(bodies):
+        large = size > _LARGE * len(bodies)
+        self._enough = _LARGE if large else _PIECE
+        if large:
             for data in _apart(bodies, sizes, first):
                 self._put(data)
         else:
