@@ -21,7 +21,7 @@ from atdata_core.tar import BLOCK, END, blank, fill_in
 
 _PIECE = 1 << 20
 """Bytes in a piece, or as many more as its last sample has: what stays in a core's cache. (Of half
-as much or twice as much, small samples are written 6 to 8 % slower.)"""
+as much, small samples are written 6 % slower; of twice as much, 8 to 40 %.)"""
 _LARGE = 256 << 10
 """Bytes of a body from which on it isn't copied into a piece. (Images of 150 KB are written a fifth
 faster with the copy: the two threads wait for each other less often. Of 600 KB, 4 % slower.)"""

@@ -90,6 +90,16 @@ def test_the_second_pass_looks_at_no_header(shard, monkeypatch):
     assert not looked
 
 
+def test_a_file_of_some_age_is_remembered(shard, monkeypatch):
+    """Without any change to what counts as recent."""
+    monkeypatch.undo()
+    labels(Dataset(str(shard), Row))
+    assert not is_remembered(shard)
+    time.sleep(known._RECENT_S + 0.2)
+    labels(Dataset(str(shard), Row))
+    assert is_remembered(shard)
+
+
 def test_single_samples_and_passes_learn_from_each_other(shard, monkeypatch):
     assert Dataset(str(shard), Row)[7].label == 7
     monkeypatch.setattr(members, "plain_run", None)
