@@ -1,6 +1,7 @@
 """``make bench``: atdata_core beside its peers and beside what the machine can do, in one run.
 
-``QUICK=1`` leaves out the peers, and ``inbound``, which waits for sensors, and takes fewer samples.
+``QUICK=1`` leaves out the peers, first passes, and ``inbound``, which waits for sensors, and takes
+fewer samples.
 ``python -m benchmarks peers figures`` measures only these parts; they take the place of the former
 ones in the results.
 """
@@ -50,7 +51,8 @@ def main() -> int:
 
 
 def _peers(result: dict[str, Any], folder: Path, rounds: int, quick: bool) -> None:
-    pythons = dict.fromkeys(("ours", "anew", "limit"), sys.executable)
+    own = ("ours", "limit") if quick else ("ours", "anew", "limit")
+    pythons = dict.fromkeys(own, sys.executable)
     missing = {}
     for peer in () if quick else PEERS:
         python = python_of(peer)
