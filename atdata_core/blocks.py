@@ -280,7 +280,7 @@ class _Reader:
 
     def __init__(self, stream: IO[bytes], sample_type: type, where: str, demand: Demand) -> None:
         self.members = Members(stream, where)
-        self.file = SameFile.of(stream) or InMemory.of(stream)
+        self.file = stream if isinstance(stream, InMemory) else SameFile.of(stream)
         """What is read, if it can be read at any place."""
         self._demand = demand
         self.first = 0

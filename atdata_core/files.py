@@ -89,30 +89,52 @@ class SameFile:
         return ShardError("file was changed or removed while it was read", where=self.path)
 
 
-@dataclass(frozen=True, slots=True)
-class InMemory:
-    """A stream whose bytes all lie in memory.
+class InMemory(io.RawIOBase):
+    """Bytes in memory as a stream, which can be read at any place as well.
 
     Args:
-        data: They.
+        data: They; let go of when the stream is closed.
     """
 
-    data: memoryview
+    def __init__(self, data: memoryview) -> None:
+        super().__init__()
+        self._data = data
+        self._position = 0
 
-    @classmethod
-    def of(cls, stream: IO[bytes]) -> "InMemory | None":
-        """The bytes behind a stream, not copied, if they lie in memory."""
-        return cls(memoryview(stream.getvalue())) if type(stream) is io.BytesIO else None
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def seekable(self) -> bool:
+        """Always."""
+        return True
+
+    def seek(self, position: int, whence: int = io.SEEK_SET) -> int:
+        """Goes on at another place; returns which."""
+        start = (0, self._position, len(self._data))[whence]
+        self._position = max(0, start + position)
+        return self._position
+
+    def readinto(self, buffer: Any) -> int:
+        """Fills `buffer` as far as the bytes go; returns how many there were."""
+        count = self.read_at([memoryview(buffer)], self._position)
+        self._position += count
+        return count
+
+    def close(self) -> None:
+        """Lets go of the bytes."""
+        self._data.release()
+        super().close()
 
     def length(self) -> int:
         """How many they are."""
-        return len(self.data)
+        return len(self._data)
 
     def read_at(self, buffers: Sequence[memoryview], offset: int) -> int:
         """Fills memory from a place; how many bytes there were."""
         at = offset
         for buffer in buffers:
-            piece = self.data[at : at + len(buffer)]
+            piece = self._data[at : at + len(buffer)]
             buffer[: len(piece)] = piece
             at += len(piece)
         return at - offset

@@ -6,12 +6,9 @@ equal CID. What we read is any tar of regular members, with GNU or pax long name
 writes it; whatever else a tar can hold is refused.
 """
 
-import contextlib
 import hashlib
-import io
 import itertools
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +18,11 @@ from atdata_core.blocks import read_blocks
 from atdata_core.cid import cid_to_digest, digest_to_cid
 from atdata_core.errors import IntegrityError, SampleError, TooLargeError
 from atdata_core.files import file_number
-from atdata_core.hashing import BackgroundHash
 from atdata_core.known import KnownFiles, state_of
 from atdata_core.members import Members
 from atdata_core.packing import Pack, packer_of
 from atdata_core.sample import pack
+from atdata_core.spool import Spool
 from atdata_core.tar import END, member_bytes
 from atdata_core.writer import ShardWriter, key_of
 
@@ -41,8 +38,6 @@ DEFAULT_MAX_SAMPLES = 100_000
 
 _CHUNK = 1 << 20
 _MAX_UNSIZED = 8 << 30
-_SPOOL = 28 << 20
-"""So many bytes of a shard may wait in memory; while one is read, two more may be fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,14 +203,7 @@ def inspect_shard(stream: IO[bytes], url: str) -> Shard:
     return Shard(url, digest_to_cid(tap.digest()), tap.size, rows)
 
 
-def verified(
-    stream: IO[bytes],
-    cid: str,
-    where: str,
-    size: int | None = None,
-    *,
-    likely_size: int | None = None,
-) -> IO[bytes]:
+def verified(stream: IO[bytes], cid: str, where: str, size: int | None = None) -> IO[bytes]:
     """The same bytes, once all of them were read and hash to `cid`; `stream` is its own to close.
 
     A file of this machine is read twice where it lies, but hashed only once a process as long as
@@ -226,7 +214,6 @@ def verified(
         cid: Their raw CID.
         where: The shard's name, for errors.
         size: How many they have to be, where it is known.
-        likely_size: How many somebody says that they are.
 
     Raises:
         IntegrityError: They hash to something else, or are more or fewer than `size`.
@@ -243,30 +230,18 @@ def verified(
             stream.close()
             raise
         return stream
-    spool = _spool(size or likely_size)
+    spool = Spool()
     try:
         with stream:
-            spool.truncate(copy_verified(stream, spool.write, cid, where, size))
+            copy_verified(stream, spool.write, cid, where, size)
+        return spool.whole()
     except BaseException:
         spool.close()
         raise
-    spool.seek(0)
-    return spool
 
 
 _KNOWN: KnownFiles[str] = KnownFiles(100_000)
 """The CIDs of files that were hashed."""
-
-
-def _spool(size: int | None) -> IO[bytes]:
-    """Memory for so many bytes, taken at once, which is three times as fast as growing; or more."""
-    if size is None or not 0 < size <= _SPOOL:
-        return tempfile.SpooledTemporaryFile(max_size=_SPOOL)
-    memory = io.BytesIO()
-    memory.seek(size - 1)
-    memory.write(b"\0")
-    memory.seek(0)
-    return memory
 
 
 def copy_verified(
@@ -275,22 +250,21 @@ def copy_verified(
     cid: str,
     where: str,
     size: int | None = None,
-) -> int:
-    """Copies a stream piece by piece; returns its length in bytes.
+) -> None:
+    """Copies a stream piece by piece.
 
     Raises:
         IntegrityError: It hashes to something else than `cid`, or is longer or shorter than `size`.
             What was written until then is the caller's to throw away.
     """
-    total = 0
-    with contextlib.closing(BackgroundHash()) as digest:
-        while piece := stream.read(_CHUNK):
-            total += len(piece)
-            if total > (_MAX_UNSIZED if size is None else size):
-                break
-            digest.update(piece)
-            write(piece)
-        found = digest.digest()
+    total, digest = 0, hashlib.sha256()
+    while piece := stream.read(_CHUNK):
+        total += len(piece)
+        if total > (_MAX_UNSIZED if size is None else size):
+            break
+        digest.update(piece)
+        write(piece)
+    found = digest.digest()
     if size is None and total > _MAX_UNSIZED:
         raise IntegrityError(
             "shard of unknown length doesn't end",
@@ -312,7 +286,6 @@ def copy_verified(
             got=digest_to_cid(found),
             remedy="The copy is damaged or was exchanged: fetch it again, or from another place",
         )
-    return total
 
 
 class _HashingReader:

@@ -4,7 +4,6 @@ import io
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING, Any
 
-from atdata_core.atproto.answers import headers_of
 from atdata_core.errors import UnreachableError
 
 if TYPE_CHECKING:
@@ -24,9 +23,6 @@ class ResponseStream(io.RawIOBase):
         self._stack = ExitStack()
         self._where = where
         response = self._stack.enter_context(context)
-        told = headers_of(response).get("content-length", "")
-        self.length = int(told) if told.isascii() and told.isdigit() and len(told) < 16 else None
-        """How many bytes the server says that there are."""
         self._pieces = response.iter_stream()
         self._rest = memoryview(b"")
 

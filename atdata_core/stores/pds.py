@@ -103,8 +103,7 @@ class BlobSource(BaseSource):
             IntegrityError: Its bytes are not those of the CID.
         """
         did, cid = parse_blob_url(shard_id)
-        stream = AtmosphereClient().open_blob(did, cid)
-        return verified(stream, cid, shard_id, likely_size=getattr(stream, "length", None))
+        return verified(AtmosphereClient().open_blob(did, cid), cid, shard_id)
 
     def ahead(self, shard_id: str) -> int:  # noqa: ARG002
         """One: each is fetched as a whole."""

@@ -59,7 +59,7 @@ def test_no_shard_lies_in_memory_on_its_way(services, redis_url, bucket, local, 
             assert sample.data.size == 25_000
 
     # While a blob is verified it waits in memory up to a bound, here one below its size.
-    monkeypatch.setattr("atdata_core.shard._SPOOL", 1 << 20)
+    monkeypatch.setattr("atdata_core.spool._LIMIT", 1 << 20)
     atdata.load_dataset(uri, Item).head(1)
     assert peak(read) < SIZE / 3
 

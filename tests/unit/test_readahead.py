@@ -1,17 +1,22 @@
 """While one shard is read, the next ones are opened: in order, few at a time, closed in the end."""
 
 import io
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from atdata_core import Dataset, files
 from atdata_core.errors import IntegrityError, NotFoundError
 from atdata_core.shard import Shard, write_shards
 from atdata_core.sources import BaseSource, FileSource, VerifiedSource
-from tests.support.samples import Item, items
+from tests.support.samples import Item, Loose, items
+
+ROOT = Path(__file__).parents[2]
 
 
 class Body(io.BytesIO):
@@ -213,3 +218,46 @@ def test_small_files_of_this_machine_and_others_own_sources_are_read_by_one_thre
     plain = Server(shards)
     assert list(Dataset(plain, Item)) == items(16)
     assert all(by_main for _, by_main in plain.asked)
+
+
+_REMOTE = """
+import io, sys
+from pathlib import Path
+import atdata_core as atdata
+from atdata_core import Dataset, FileSource
+from atdata_core.shard import inspect_shard
+from atdata_core.sources import VerifiedSource
+from benchmarks.figures import above_resting
+from tests.support.samples import Loose
+
+class Stream(io.RawIOBase):
+    def __init__(self, path):
+        self.file = open(path, "rb", buffering=0)
+    def readable(self):
+        return True
+    def readinto(self, buffer):
+        return self.file.readinto(buffer)
+
+class Remote(FileSource):
+    remote = True
+    def open_shard(self, shard_id):
+        return Stream(shard_id)
+
+known = [inspect_shard(Stream(path), str(path)) for path in sorted(Path(sys.argv[1]).glob("*.tar"))]
+source = VerifiedSource(Remote([]), known)
+assert len(known) == 8 and source.ahead(known[0].url) == 2
+
+def read():
+    assert sum(len(batch) for batch in Dataset(source, Loose).ordered(8)) == 400
+print(above_resting(read))
+"""
+
+
+def test_shards_that_are_fetched_ahead_take_no_more_memory_than_they_have(tmp_path):
+    samples = (Loose(id=n, data=np.full(60_000, n, np.float64)) for n in range(400))
+    sizes = [shard.size for shard in write_shards(samples, tmp_path, max_samples=50)]
+    assert min(sizes) > 24_000_000
+    command = [sys.executable, "-c", _REMOTE, str(tmp_path)]
+    found = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
+    assert found.returncode == 0, found.stderr
+    assert 40 < float(found.stdout) < 100

@@ -419,14 +419,6 @@ def test_bytes_that_are_not_those_of_their_cid_are_never_handed_out(shard):
             verified(io.BytesIO(wrong), cid, "here", len(shard))
 
 
-@pytest.mark.parametrize("likely", [None, 0, 1, 100, 5000, 1 << 40])
-def test_what_a_server_says_of_the_size_changes_nothing(shard, likely):
-    with verified(io.BytesIO(shard), cid_of(shard), "here", likely_size=likely) as stream:
-        assert stream.read() == shard
-        stream.seek(0)
-        assert list(read_samples(stream, Item, "here")) == items(3)
-
-
 def test_a_stream_without_end_is_cut_where_it_passes_its_size():
     class Endless(io.RawIOBase):
         taken = 0
