@@ -104,6 +104,13 @@ def reader_mb(folder: Path) -> float:
     return above_resting(read)
 
 
+def reader_s3_mb(folder: Path) -> float:
+    from benchmarks import services  # boto3 and the like would be in the memory of other figures
+
+    with services.setting(folder, quick=True) as setting:
+        return above_resting(setting.s3_read()[2])
+
+
 def proof_ms(_folder: Path) -> float:
     proof = json.loads((ROOT / "tests" / "data" / "real_proof.json").read_text("utf-8"))
     car = base64.b64decode(proof["car"])

@@ -47,6 +47,12 @@ FIGURES = {
     "first_batch_ms": Limit("first batch after open", "ms", 10, False),
     "len_ms": Limit("`len` of a listed dataset (no shard is opened)", "ms", 10, False),
     "reader_mb": Limit("reader's memory above resting, one shard of 300 MB", "MB", 100, False),
+    "reader_s3_mb": Limit(
+        "reader's memory above resting, shards of 25 MB from S3, two fetched ahead",
+        "MB",
+        100,
+        False,
+    ),
     "proof_ms": Limit("a record's proof checked: hashes, tree, signature", "ms", 5, False),
     "hash_gb_s": Limit("shards hashed", "GB/s", 0.5),
     "verified_share": Limit(

@@ -1,5 +1,6 @@
 """S3, PDS and Redis on this machine: ours beside bare clients, in turn."""
 
+import contextlib
 import itertools
 import os
 import secrets
@@ -28,25 +29,33 @@ _SHARES = 0.8
 
 def measure(folder: Path, rounds: int, *, quick: bool) -> dict[str, Any]:
     """Ours and others' rates, by what was done."""
+    with setting(folder, quick=quick) as own:
+        found = {}
+        for name, case in {
+            "s3_read": own.s3_read,
+            "pds_read": own.pds_read,
+            "s3_move": own.s3_move,
+            "pds_move": own.pds_move,
+        }.items():
+            title, over, ours, theirs = case()
+            found[name] = _in_turn(title, over, ours, theirs, rounds)
+        return found | listing.measure(os.environ["ATDATA_REDIS_URL"], rounds, quick=quick)
+
+
+@contextlib.contextmanager
+def setting(folder: Path, *, quick: bool) -> "Iterator[Setting]":
+    """Services and datasets of their own, gone in the end."""
     folder.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="services-", dir=folder) as temporary,
         Devnet(Path(temporary) / "net").running() as net,
     ):
         os.environ.update(net.env)
-        setting = Setting(Path(temporary), net, quick=quick)
-        found = {}
-        for name, case in {
-            "s3_read": setting.s3_read,
-            "pds_read": setting.pds_read,
-            "s3_move": setting.s3_move,
-            "pds_move": setting.pds_move,
-        }.items():
-            title, over, ours, theirs = case()
-            found[name] = _in_turn(title, over, ours, theirs, rounds)
-        found |= listing.measure(net.env["ATDATA_REDIS_URL"], rounds, quick=quick)
-        setting.close()
-    return found
+        own = Setting(Path(temporary), net, quick=quick)
+        try:
+            yield own
+        finally:
+            own.close()
 
 
 def _in_turn(
