@@ -55,7 +55,6 @@ def measure(job: Job) -> float:
     peer = importlib.import_module(f"benchmarks.peers.{job.peer}")
     workload = dataclasses.replace(WORKLOADS[job.workload], count=job.count)
     folder = Path(job.folder)
-    _warm_memory()
     if job.operation == "write":
         return _written(peer, workload, folder, job.seconds)
     for path in folder.rglob("*"):
@@ -68,6 +67,7 @@ def measure(job: Job) -> float:
     step = 1 if batched else _TOGETHER
     if job.peer != "limit":
         _check(peer, workload, next(read(workload, folder)), job.operation)
+    _warm_memory()
     done, started, spent = 0, time.perf_counter(), 0.0
     while spent < job.seconds / 4:
         items = iter(read(workload, folder))
@@ -104,6 +104,7 @@ def _written(peer: Any, workload: Workload, folder: Path, seconds: float) -> flo
     pool = getattr(peer, "prepare", lambda _, rows: rows)(workload, rows)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    _warm_memory()
     done = 0
     started = time.perf_counter()
 
