@@ -1,7 +1,7 @@
 """``make bench``: atdata_core beside its peers and beside what the machine can do, in one run.
 
-``QUICK=1`` leaves out the peers, first passes, and ``inbound``, which waits for sensors, and takes
-fewer samples.
+``QUICK=1`` leaves out the peers, first passes, and ``inbound``, which waits for sensors, takes
+fewer samples, and measures the figures once.
 ``python -m benchmarks peers figures`` measures only these parts; they take the place of the former
 ones in the results.
 """
@@ -73,7 +73,8 @@ def _peers(result: dict[str, Any], folder: Path, rounds: int, quick: bool) -> No
 def _figures(result: dict[str, Any], folder: Path, rounds: int, quick: bool) -> None:
     target = folder / "figures"
     target.mkdir(parents=True, exist_ok=True)
-    result["figures"] = {name: [_figure(name, target) for _ in range(rounds)] for name in FIGURES}
+    times = 1 if quick else rounds
+    result["figures"] = {name: [_figure(name, target) for _ in range(times)] for name in FIGURES}
 
 
 def _figure(name: str, folder: Path) -> float:
