@@ -137,7 +137,7 @@ class VerifiedSource(BaseSource):
     def ahead(self, shard_id: str) -> int:
         """Two that come over the network, of blobs one; of files, what two cores hash at once.
 
-        (From S3 on this machine, over one bare GET after another: with one x0.79, with two x0.9.)
+        (From S3 on this machine, over one bare GET after another: with one x0.75, with two x0.9.)
         """
         if getattr(self.source, "remote", False):
             return 1 if getattr(self.source, "verifies", False) else 2

@@ -7,21 +7,24 @@ from typing import IO, Any, cast
 from atdata_core.files import InMemory
 
 _LIMIT = 28 << 20
-"""So many bytes wait in memory: those of a shard that is read, and of two fetched meanwhile."""
+"""28 MiB: three times that, of a shard that is read and two fetched meanwhile, are under 100 MB."""
 
 
 class Spool:
     """Takes bytes piece by piece, and gives all of them back as a stream.
 
-    They wait in memory, beyond 28 MiB in a temporary file. The memory is the kernel's, and goes
+    They wait in memory, beyond a limit in a temporary file. The memory is the kernel's, and goes
     back to it with the last view of it: what malloc gives would stay with the thread that took it.
     (Shards of 25 MB from S3, two fetched ahead of one that is read: 143 MB, and 74 so.) What was
     never written to takes none.
+
+    Args:
+        limit: So many bytes wait in memory.
     """
 
-    def __init__(self) -> None:
-        memory = mmap.mmap(-1, _LIMIT, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        if hasattr(mmap, "MADV_HUGEPAGE"):  # (in pages of 4 KB, S3 is read 6 % slower)
+    def __init__(self, limit: int = _LIMIT) -> None:
+        memory = mmap.mmap(-1, limit, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if hasattr(mmap, "MADV_HUGEPAGE"):  # (in pages of 4 KB, S3 is read 7 % slower)
             memory.madvise(mmap.MADV_HUGEPAGE)
         self._memory: memoryview | None = memoryview(memory)
         self._file: IO[bytes] | None = None

@@ -39,8 +39,8 @@ _HOW = """
 One process, warm page cache. Every figure is the median of rounds; in a round each peer has its
 turn with each operation, in a fresh process, for at most 1.5 s. A ratio is the median of the
 ratios within the rounds, its spread in parentheses. Each peer reads what itself wrote. Right before
-the clock starts, 512 MB of memory are touched, since a virtual machine's host may have taken back
-what was free.
+the clock starts (but for single samples at random), 512 MB of memory are touched, since a virtual
+machine's host may have taken back what was free.
 
 In that time what is small is read several times, as in training. atdata_core checks all headers of
 a file in the first pass of a process over it, and remembers where the samples lie as long as nobody

@@ -1,4 +1,8 @@
-"""Memory doesn't grow with the size of a shard, on the way up and on the way back."""
+"""Memory doesn't grow with the size of a shard, on the way up and on the way back.
+
+What a blob waits in while it is verified isn't Python's memory, and isn't counted here: its bound
+is held to in `tests/unit/test_spool.py`, and measured in `tests/unit/test_readahead.py`.
+"""
 
 import secrets
 import tracemalloc
@@ -41,7 +45,7 @@ def local(tmp_path):
     return index, entry
 
 
-def test_no_shard_lies_in_memory_on_its_way(services, redis_url, bucket, local, peak, monkeypatch):
+def test_no_shard_lies_in_memory_on_its_way(services, redis_url, bucket, local, peak):
     index, entry = local
     account = services.create_account(f"t{secrets.token_hex(5)}")
     with AtmosphereClient() as client, LocalIndex(redis_url, S3DataStore(bucket=bucket)) as team:
@@ -58,10 +62,8 @@ def test_no_shard_lies_in_memory_on_its_way(services, redis_url, bucket, local, 
         for sample in atdata.load_dataset(uri, Item):
             assert sample.data.size == 25_000
 
-    # While a blob is verified it waits in memory up to a bound, here one below its size.
-    monkeypatch.setattr("atdata_core.spool._LIMIT", 1 << 20)
     atdata.load_dataset(uri, Item).head(1)
-    assert peak(read) < SIZE / 3
+    assert peak(read) < SIZE / 2  # blocks of 4 MB, not the blob
 
 
 def test_a_table_is_written_in_the_memory_of_a_row_group(tmp_path, peak):

@@ -223,7 +223,6 @@ def test_small_files_of_this_machine_and_others_own_sources_are_read_by_one_thre
 _REMOTE = """
 import io, sys
 from pathlib import Path
-import atdata_core as atdata
 from atdata_core import Dataset, FileSource
 from atdata_core.shard import inspect_shard
 from atdata_core.sources import VerifiedSource
