@@ -38,7 +38,7 @@ class Peer:
     def install(self, python: Path) -> list[str]:
         """The command that installs it into the environment of an interpreter."""
         pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        return [*pip, "--no-compile", "-c", str(self.constraints), *self.requirements]
+        return [*pip, "-c", str(self.constraints), *self.requirements]
 
 
 PUBLIC = Peer(

@@ -28,7 +28,8 @@ def python_with(peer):
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (home / "ready").exists():
             subprocess.run([base, "-m", "venv", "--clear", home], check=True)
-            subprocess.run(peer.install(python), check=True)
+            # What is imported is compiled then; of all there is, pip would be at it as long again.
+            subprocess.run([*peer.install(python), "--no-compile"], check=True)
             (home / "ready").touch()
     return python
 
@@ -58,7 +59,7 @@ class Peer:
             capture_output=True,
             text=True,
             cwd=self._folder,
-            env={**os.environ, "HOME": str(self._folder)},
+            env={**os.environ, "HOME": str(self._folder), "PYTHONDONTWRITEBYTECODE": ""},
             timeout=120,
         )
         assert done.returncode == 0, done.stderr[-3000:]
