@@ -89,6 +89,26 @@ def test_importing_loads_no_heavy_library(module, heavy):
     assert (ran.returncode, ran.stdout.strip()) == (0, ""), ran.stderr
 
 
+def test_what_botocore_knows_of_services_is_read_once():
+    program = """
+import sys
+from atdata_core.stores.s3 import S3DataStore
+
+opened = []
+sys.addaudithook(lambda event, args: event == "open" and opened.append(str(args[0])))
+
+def read_for(bucket):
+    before = len(opened)
+    store = S3DataStore({"AWS_REGION": "us-east-1"}, bucket=bucket, anonymous=True)
+    assert store.client.meta.region_name == "us-east-1"
+    return sum("botocore" in path and ".json" in path for path in opened[before:])
+
+print(read_for("one") > 0, read_for("two"), read_for("three"))
+"""
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout.strip()) == (0, "True 0 0"), ran.stderr
+
+
 def test_the_public_names_are_the_promised_ones():
     import atdata_core
     from atdata_core import atmosphere
