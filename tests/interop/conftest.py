@@ -1,6 +1,5 @@
 """The public package ``atdata``, in an environment of its own, to write and read beside ours."""
 
-import dataclasses
 import fcntl
 import hashlib
 import json
@@ -13,25 +12,45 @@ import pytest
 from benchmarks.environments import PUBLIC, newer_python
 
 
-def python_with(peer):
-    """The interpreter of an environment with the public package; installed once a user."""
-    base = newer_python()
-    if base is None:
-        pytest.skip("the public atdata needs Python 3.12 or newer, and this machine has none")
-    wanted = [base, *peer.requirements, peer.constraints.read_text()]
+def installed(name, wanted, commands):
+    """A folder that some commands fill, each told its path; they run once a user."""
     key = hashlib.sha256(" ".join(wanted).encode()).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "atdata-interop"
     cache.mkdir(parents=True, exist_ok=True)
-    home = cache / key
-    python = home / "bin" / "python"
-    with (cache / f"{key}.lock").open("w") as lock:
+    home = cache / f"{name}-{key}"
+    with (cache / f"{home.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (home / "ready").exists():
-            subprocess.run([base, "-m", "venv", "--clear", home], check=True)
-            # What is imported is compiled then; of all there is, pip would be at it as long again.
-            subprocess.run([*peer.install(python), "--no-compile"], check=True)
+            for command in commands(home):
+                subprocess.run(command, check=True)
             (home / "ready").touch()
-    return python
+    return home
+
+
+def public_python():
+    """The interpreter of an environment with the public package as it is today."""
+    base = newer_python()
+    if base is None:
+        pytest.skip("the public atdata needs Python 3.12 or newer, and this machine has none")
+
+    def commands(home):
+        yield [base, "-m", "venv", "--clear", home]
+        # What is imported is compiled then; of all there is, pip would be at it as long again.
+        yield [*PUBLIC.install(home / "bin" / "python"), "--no-compile"]
+
+    wanted = [base, *PUBLIC.requirements, PUBLIC.constraints.read_text()]
+    return installed("public", wanted, commands) / "bin" / "python"
+
+
+def former(python, version):
+    """A folder with another version of the package alone; it needs nothing that isn't there."""
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    wanted = [str(python), version]
+    return installed(
+        "former",
+        wanted,
+        lambda home: [[*pip, "--no-deps", "--upgrade", "--target", home, f"atdata=={version}"]],
+    )
 
 
 class Peer:
@@ -46,8 +65,9 @@ class Peer:
         "def answer(value): print('ANSWER' + json.dumps(value))\n"
     )
 
-    def __init__(self, peer, folder):
-        self._python = python_with(peer)
+    def __init__(self, folder, version=None):
+        self._python = public_python()
+        self._path = str(former(self._python, version)) if version else ""
         self._folder = folder
 
     def __call__(self, script, **arguments):
@@ -59,7 +79,12 @@ class Peer:
             capture_output=True,
             text=True,
             cwd=self._folder,
-            env={**os.environ, "HOME": str(self._folder), "PYTHONDONTWRITEBYTECODE": ""},
+            env={
+                **os.environ,
+                "HOME": str(self._folder),
+                "PYTHONPATH": self._path,
+                "PYTHONDONTWRITEBYTECODE": "",
+            },
             timeout=120,
         )
         assert done.returncode == 0, done.stderr[-3000:]
@@ -70,15 +95,16 @@ class Peer:
 @pytest.fixture(scope="session")
 def peer(tmp_path_factory):
     """The public package as it is today."""
-    return Peer(PUBLIC, tmp_path_factory.mktemp("peer"))
+    return Peer(tmp_path_factory.mktemp("peer"))
 
 
 @pytest.fixture(scope="session")
 def seed_peer(tmp_path_factory):
     """The public package of the time of the tutorial in tests/seed."""
-    requirements = ("atdata==0.2.3b1", *PUBLIC.requirements[1:])
-    public = dataclasses.replace(PUBLIC, requirements=requirements)
-    return Peer(public, tmp_path_factory.mktemp("seed-peer"))
+    peer = Peer(tmp_path_factory.mktemp("seed-peer"), "0.2.3b1")
+    version = peer("from importlib.metadata import version\nanswer(version('atdata'))")
+    assert version == "0.2.3b1"
+    return peer
 
 
 @pytest.fixture(scope="module")
