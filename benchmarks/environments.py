@@ -31,7 +31,7 @@ class Peer:
         """The versions of all that it needs.
 
         (Without them, pip goes through the releases of boto3 for one that agrees with all others:
-        7 minutes for the public atdata in place of one, 3 for MosaicML.)
+        7 minutes for the public atdata in place of one.)
         """
         return Path(__file__).parent / "peers" / f"{self.name}.txt"
 
