@@ -12,10 +12,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, TypeVar, cast
+from typing import IO, Annotated, Any, TypeVar, cast
+
+import msgspec
 
 from atdata_core.blocks import read_blocks
-from atdata_core.cid import cid_to_digest, digest_to_cid
+from atdata_core.cid import Cid, cid_to_digest, digest_to_cid
 from atdata_core.errors import IntegrityError, SampleError, TooLargeError
 from atdata_core.files import file_number
 from atdata_core.known import KnownFiles, state_of
@@ -40,6 +42,9 @@ _CHUNK = 1 << 20
 _MAX_UNSIZED = 8 << 30
 
 
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
 @dataclass(frozen=True, slots=True)
 class Shard:
     """One tar file of a dataset: where it lies and what is known of it.
@@ -52,9 +57,9 @@ class Shard:
     """
 
     url: str
-    cid: str | None = None
-    size: int | None = None
-    rows: int | None = None
+    cid: Cid | None = None
+    size: Count | None = None
+    rows: Count | None = None
 
 
 def write_shard(

@@ -68,12 +68,16 @@ def read_changes(redis: "Redis", cursor: str | None, limit: int) -> TeamChanges:
     # Without `block`, which would wait for a change that may never come.
     answer: Any = redis.xread({STREAM: cursor}, count=limit + 1)
     found = answer[0][1] if answer else []
-    changes = tuple(_change(fields) for _, fields in found[:limit])
-    last = as_text(found[:limit][-1][0]) if changes else cursor
+    read = found[:limit]
+    changes = tuple(each for _, fields in read if (each := _change(fields)) is not None)
+    last = as_text(read[-1][0]) if read else cursor
     return TeamChanges(changes, last, False, len(found) > limit)
 
 
-def _change(fields: "dict[bytes, bytes]") -> TeamChange:
+def _change(fields: "dict[bytes, bytes]") -> TeamChange | None:
+    """The change that a note tells of; None for what is no note of ours."""
     told = {as_text(key): as_text(value) for key, value in fields.items()}
+    if not told.keys() >= {"kind", "name", "id"}:
+        return None
     kind: Literal["dataset", "schema"] = "schema" if told["kind"] == "schema" else "dataset"
-    return TeamChange(kind, told["name"], told["id"], told["cid"] or None)
+    return TeamChange(kind, told["name"], told["id"], told.get("cid") or None)

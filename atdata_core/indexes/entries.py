@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import msgpack
 
 from atdata_core.entry import DatasetEntry
-from atdata_core.errors import InvalidRecordError
 from atdata_core.indexes.changes import STREAM
-from atdata_core.indexes.codec import entry_from_json, now
+from atdata_core.indexes.codec import entries_from_json, now, read_json
 from atdata_core.indexes.connection import answers
 from atdata_core.indexes.hashes import as_text, entry_from_hash, entry_to_hash
 
@@ -49,15 +48,15 @@ for i = 2, #ARGV do
 end
 """
 
-# ARGV: prefix of entries, ids. Answers a JSON list of what they say, null for an entry that isn't
-# ours; then the number of each that has one, and its `previous`.
+# ARGV: prefix of entries, a JSON list of ids. Answers a JSON list of what they say, null for an
+# entry that isn't ours; then the number of each that has one, and its `previous`.
 _GET_ENTRIES = """
 local said, answer = {}, {''}
-for i = 2, #ARGV do
-  local found = redis.call('HMGET', ARGV[1] .. ARGV[i], 'entry', 'previous')
-  said[i - 1] = found[1] or 'null'
+for i, id in ipairs(cjson.decode(ARGV[2])) do
+  local found = redis.call('HMGET', ARGV[1] .. id, 'entry', 'previous')
+  said[i] = found[1] or 'null'
   if found[2] then
-    answer[#answer + 1] = i - 2
+    answer[#answer + 1] = i - 1
     answer[#answer + 1] = found[2]
   end
 end
@@ -101,10 +100,11 @@ def put_entries(redis: "Redis", drafts: Iterable[DatasetEntry]) -> int:
 
 def read_entries(redis: "Redis") -> Iterator[DatasetEntry]:
     """The entries that names stand for, by name."""
-    flat = json.loads(redis.eval(_GET_NAMES, 1, NAMES)) or []
+    flat = read_json(redis.eval(_GET_NAMES, 1, NAMES), "list of names", NAMES) or []
     names = sorted(zip(flat[::2], flat[1::2], strict=True))
     parts = [names[start : start + _TOGETHER] for start in range(0, len(names), _TOGETHER)]
-    gets = (("EVAL", _GET_ENTRIES, 0, ENTRY, *(key for _, key in some)) for some in parts)
+    ids = (json.dumps([key for _, key in some]) for some in parts)
+    gets = (("EVAL", _GET_ENTRIES, 0, ENTRY, some) for some in ids)
     for some, answer in zip(parts, answers(redis, gets), strict=True):
         yield from _entries(some, answer) or _read_one_by_one(redis, some)
 
@@ -122,14 +122,12 @@ def _entries(names: Sequence[tuple[str, str]], answer: Any) -> list[DatasetEntry
     """The entries of names, as `_GET_ENTRIES` answered; None if they aren't all ours and whole."""
     said, *rest = answer
     try:
-        bodies = json.loads(said)
-        if len(bodies) != len(names):
-            return None
+        entries = entries_from_json(said, ENTRY)
         for number, previous in zip(rest[::2], rest[1::2], strict=True):
-            bodies[number]["previous"] = as_text(previous)
-        return [entry_from_json(body, name) for (name, _), body in zip(names, bodies, strict=True)]
-    except (ValueError, TypeError, InvalidRecordError):
+            entries[number] = entries[number].replace(previous=as_text(previous))
+    except (ValueError, TypeError, IndexError):
         return None
+    return entries if len(entries) == len(names) else None
 
 
 def _read_one_by_one(redis: "Redis", names: Sequence[tuple[str, str]]) -> Iterator[DatasetEntry]:

@@ -5,13 +5,12 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from atdata_core.cid import check_cid
+from atdata_core.cid import is_cid
 from atdata_core.entry import DatasetEntry
 from atdata_core.errors import (
     ConfigurationError,
     ConflictError,
     InvalidRecordError,
-    InvalidUriError,
     NotFoundError,
 )
 from atdata_core.indexes.base import AbstractIndex
@@ -20,6 +19,7 @@ from atdata_core.indexes.codec import (
     entry_to_json,
     now,
     parse_schema_ref,
+    read_json,
     schema_ref,
     version_key,
 )
@@ -56,7 +56,7 @@ class FileIndex(AbstractIndex):
         """The entry of a name, of a content CID, or of one version of a name, ``name@cid``."""
         path = self.folder(ref) / "dataset.json"
         name, _, cid = ref.rpartition("@")
-        if not path.exists() and _is_cid(cid):
+        if not path.exists() and is_cid(cid):
             versions = self.folder(name).glob if name else (self.root / "datasets").rglob
             path = next(iter(versions(f"{cid}.json")), path)
         return self._read(path)
@@ -162,20 +162,14 @@ class FileIndex(AbstractIndex):
         return f"FileIndex({str(self.root)!r})"
 
 
-def _is_cid(text: str) -> bool:
-    try:
-        return bool(check_cid(text))
-    except InvalidUriError:
-        return False
-
-
 def _load(path: Path, what: str) -> dict[str, Any]:
     try:
-        body = json.loads(path.read_text("utf-8"))
+        text = path.read_bytes()
     except FileNotFoundError as error:
         raise NotFoundError(f"there is no such {what}", where=str(path)) from error
-    except (OSError, ValueError) as error:
+    except OSError as error:
         raise InvalidRecordError(f"{what} can't be read: {error}", where=str(path)) from error
+    body = read_json(text, what, str(path))
     if not isinstance(body, dict):
         raise InvalidRecordError(f"file holds no {what}", where=str(path))
     return body

@@ -9,9 +9,8 @@ import msgpack
 from atdata_core.cid import cid_to_digest, dag_cbor_cid, digest_to_cid
 from atdata_core.entry import DatasetEntry
 from atdata_core.errors import InvalidRecordError
-from atdata_core.indexes.codec import entry_from_json, entry_to_json
+from atdata_core.indexes.codec import entry_from_json, entry_to_json, read_json
 from atdata_core.schema import Schema
-from atdata_core.shard import Shard
 
 
 def entry_id(entry: DatasetEntry) -> str:
@@ -55,14 +54,10 @@ def entry_from_hash(fields: Mapping[Any, Any], where: str) -> DatasetEntry:
     """The entry that a hash holds, ours or public ``atdata``'s; `InvalidRecordError` if none."""
     if b"entry" not in fields:
         return _foreign_entry(fields, where)
-    try:
-        entry = entry_from_json(json.loads(fields[b"entry"]), where)
-    except (KeyError, ValueError) as error:
-        if isinstance(error, InvalidRecordError):
-            raise
-        raise InvalidRecordError(f"entry can't be read: {error!r}", where=where) from error
-    previous = fields.get(b"previous")
-    return entry if previous is None else entry.replace(previous=as_text(previous))
+    said = read_json(fields[b"entry"], "entry", where)
+    if b"previous" in fields and isinstance(said, dict):
+        said["previous"] = as_text(fields[b"previous"])
+    return entry_from_json(said, where)
 
 
 def _foreign_entry(fields: Mapping[Any, Any], where: str) -> DatasetEntry:
@@ -71,14 +66,15 @@ def _foreign_entry(fields: Mapping[Any, Any], where: str) -> DatasetEntry:
         urls = msgpack.unpackb(fields[b"data_urls"])
         metadata = msgpack.unpackb(fields.get(b"metadata", b"\x80")) or {}
         sums = metadata.pop("checksums", None) or {}
-        return DatasetEntry(
-            name=as_text(fields[b"name"]),
-            schema_ref=as_text(fields[b"schema_ref"]),
-            shards=tuple(Shard(url, _cid_of(sums.get(url))) for url in urls),
-            metadata=metadata,
-        )
+        said = {
+            "name": as_text(fields[b"name"]),
+            "schema_ref": as_text(fields[b"schema_ref"]),
+            "shards": [{"url": url, "cid": _cid_of(sums.get(url))} for url in urls],
+            "metadata": metadata,
+        }
     except (KeyError, TypeError, ValueError, AttributeError, msgpack.UnpackException) as error:
         raise InvalidRecordError(f"entry can't be read: {error!r}", where=where) from error
+    return entry_from_json(said, where)
 
 
 def _cid_of(sha256: Any) -> str | None:
@@ -91,13 +87,9 @@ def _cid_of(sha256: Any) -> str | None:
 
 def schema_from_text(text: Any, where: str) -> Schema:
     """The schema that JSON text holds; raises `InvalidRecordError` or `SchemaError` if none."""
-    try:
-        body = json.loads(text)
-    except ValueError as error:
-        raise InvalidRecordError(f"schema is not JSON: {error}", where=where) from error
-    return Schema.from_json(body, where)
+    return Schema.from_json(read_json(text, "schema", where), where)
 
 
 def as_text(data: Any) -> str:
-    """What Redis keeps as bytes, as text."""
-    return data.decode("utf-8") if isinstance(data, bytes) else str(data)
+    """What Redis keeps as bytes, as text; what is none, with a sign in its place."""
+    return data.decode("utf-8", "replace") if isinstance(data, bytes) else str(data)

@@ -127,7 +127,7 @@ class Labels:
         keys = [
             (each, version)
             for each, versions in zip(names, found, strict=True)
-            for version in sorted(map(as_text, versions), key=lambda v: version_key(v) if v else ())
+            for version in sorted(map(as_text, versions), key=version_key)
         ]
         pipeline = redis.pipeline(transaction=False)
         for each, version in keys:

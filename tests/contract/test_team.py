@@ -396,7 +396,21 @@ def test_a_list_that_nobody_reads_to_its_end_leaves_the_connection_as_it_was(red
         assert len(index.list_datasets()) == 702
 
 
-@pytest.mark.parametrize("text", [b"", b"{}", b"{},{}", b"[", b"null", b"1", b"\xff"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"{}",
+        b"{},{}",
+        b"[",
+        b"null",
+        b"1",
+        b"\xff",
+        b"[" * 100_000,
+        b'{"name": 5, "schema_ref": "x"}',
+        b'{"name": "d2", "schema_ref": "x", "metadata": "x"}',
+    ],
+)
 def test_a_damaged_entry_among_many_is_told_by_its_name(redis_url, redis, two, text):
     with LocalIndex(redis_url) as index:
         index.insert_entries([two[0].replace(name="fine")])
@@ -404,3 +418,28 @@ def test_a_damaged_entry_among_many_is_told_by_its_name(redis_url, redis, two, t
         redis.hset(key, "entry", text)
         with pytest.raises(InvalidRecordError, match="d2"):
             index.list_datasets()
+
+
+def test_an_entry_that_says_nan_is_read_among_many(redis_url, two):
+    with LocalIndex(redis_url) as index:
+        index.insert_entries([two[0].replace(name="nan", metadata={"loss": float("nan")})])
+        assert str([entry.metadata for entry in index.list_datasets()]) == "[{}, {}, {'loss': nan}]"
+        assert str(index.get_dataset("nan").metadata) == "{'loss': nan}"
+
+
+def test_what_others_write_into_the_list_of_changes_is_passed_over(redis_url, redis, two):
+    with LocalIndex(redis_url) as index:
+        start = index.changes(None).cursor
+        redis.xadd("atdata:changes", {"kind": "dataset", "nobody": b"\xff"})
+        index.insert_entries([two[0].replace(name="fine")])
+        first = index.changes(start, limit=1)
+        assert (first.changes, first.more) == ((), True)
+        assert [change.name for change in index.changes(first.cursor).changes] == ["fine"]
+
+
+def test_names_that_are_no_text_are_listed_nevertheless(redis_url, redis, two):
+    with LocalIndex(redis_url) as index:
+        redis.sadd("atdata:labels:best", "not a version", b"\xff")
+        index.label("best", two[0], version="1.0.0")
+        assert index.get_label("best").name == "d1"
+        assert [label.version for label in index.list_labels("best")] == ["1.0.0"]

@@ -601,6 +601,18 @@ ROWS = {
             [f"{RECORDS}::test_a_key_that_stands_in_two_shards_is_two_samples"],
         ),
         (
+            "a team's index or a folder whose entries are of other types, no JSON, 100,000 deep, "
+            "say a CID with `../`, sizes below zero, or that they are published",
+            "refused by entry and field; never taken for published",
+            [
+                f"{U}/test_entry.py::test_an_entry_whose_fields_are_of_another_kind_is_refused_by_"
+                "its_place",
+                f"{U}/test_entry.py::test_text_that_is_no_json_is_refused",
+                f"{U}/test_entry.py::test_an_index_can_t_say_that_a_dataset_is_published",
+                f"{C}/test_team.py::test_a_damaged_entry_among_many_is_told_by_its_name",
+            ],
+        ),
+        (
             "a disk without room, a copy that breaks off, a process that is killed",
             "no entry, no half a file",
             [

@@ -1,15 +1,20 @@
+import dataclasses
 import json
 import pickle
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from atdata_core import DatasetEntry, Schema, Shard, StrongRef
 from atdata_core.cid import dataset_cid, raw_cid
 from atdata_core.errors import InvalidRecordError, NotFoundError
 from atdata_core.indexes.codec import (
+    entries_from_json,
     entry_from_json,
     entry_to_json,
     parse_schema_ref,
+    read_json,
     schema_ref,
     version_key,
 )
@@ -18,6 +23,10 @@ from tests.support.samples import Item
 
 SHARDS = tuple(Shard(f"{i}.tar", raw_cid(bytes([i])), 10 + i, i) for i in range(3))
 SCHEMA = Schema.of(Item).cid
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
 
 
 def entry(**changes):
@@ -126,8 +135,6 @@ def test_entries_say_the_same_if_content_and_words_are_equal(changes, same):
 
 
 def test_entries_survive_json_and_pickling():
-    import json
-
     assert entry_from_json(json.loads(json.dumps(entry_to_json(entry()))), "x") == entry()
     bare = DatasetEntry("a", "b", ())
     assert entry_from_json(entry_to_json(bare), "x") == bare
@@ -142,6 +149,70 @@ def test_json_that_holds_no_entry_is_refused(body):
         entry_from_json(body, "here")
 
 
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"name": 5}, "name"),
+        ({"name": None}, "name"),
+        ({"schema_ref": ["x"]}, "schema_ref"),
+        ({"schema_cid": "x"}, "schema_cid"),
+        ({"schema_cid": SCHEMA + "\n"}, "schema_cid"),
+        ({"description": 1}, "description"),
+        ({"license": {}}, "license"),
+        ({"created_at": 1}, "created_at"),
+        ({"tags": "abc"}, "tags"),
+        ({"tags": ["a", 1]}, r"tags\[1\]"),
+        ({"metadata": "x"}, "metadata"),
+        ({"metadata": [["a", 1]]}, "metadata"),
+        ({"shards": "abc"}, "shards"),
+        ({"shards": [{}]}, "url"),
+        ({"shards": [{"url": 5}]}, "url"),
+        ({"shards": [{"url": "x", "cid": "../x"}]}, "cid"),
+        ({"shards": [{"url": "x", "size": "1"}]}, "size"),
+        ({"shards": [{"url": "x", "size": -1}]}, "size"),
+        ({"shards": [{"url": "x", "rows": True}]}, "rows"),
+    ],
+)
+def test_an_entry_whose_fields_are_of_another_kind_is_refused_by_its_place(changes, place):
+    with pytest.raises(InvalidRecordError, match=f"^here: entry is malformed: .*{place}"):
+        entry_from_json({**entry_to_json(entry()), **changes}, "here")
+    text = json.dumps([entry_to_json(entry()), {**entry_to_json(entry()), **changes}])
+    with pytest.raises(InvalidRecordError, match=f"^here: entries are malformed: .*{place}"):
+        entries_from_json(text, "here")
+
+
+def test_an_index_can_t_say_that_a_dataset_is_published():
+    body = {**entry_to_json(entry()), "uri": LINK.uri, "record_cid": LINK.cid, "unreadable": "x"}
+    assert entry_from_json(body, "x") == entry()
+    assert entries_from_json(json.dumps([body]), "x") == [entry()]
+
+
+def test_words_of_a_later_version_are_passed_over():
+    body = {**entry_to_json(entry()), "later": {"a": [1]}}
+    assert entry_from_json(body, "x") == entry()
+
+
+@pytest.mark.parametrize("text", ["", "{", "nope", "[1,]", "[" * 100_000, b"\xff", "\ufeff{}"])
+def test_text_that_is_no_json_is_refused(text):
+    with pytest.raises(InvalidRecordError, match=r"^here: entry is not JSON"):
+        read_json(text, "entry", "here")
+
+
+@given(json_values)
+def test_what_python_writes_as_json_is_read_as_python_reads_it(value):
+    text = json.dumps(value)
+    assert repr(read_json(text, "x", "x")) == repr(json.loads(text))
+
+
+def test_an_entry_has_no_other_fields_than_its_own():
+    with pytest.raises(TypeError, match="no colour"):
+        entry().replace(colour="red")
+    changed = entry().replace(name="b", shards=SHARDS[:1])
+    assert (changed.name, changed.tags, changed.rows) == ("b", ("a", "b"), 0)
+    assert changed.cid == dataset_cid(SCHEMA, [SHARDS[0].cid])
+    assert changed == dataclasses.replace(entry(), name="b", shards=SHARDS[:1])
+
+
 def test_references_of_schemas_come_back():
     assert schema_ref("Item", "1.0.0") == "atdata://local/schema/Item@1.0.0"
     assert parse_schema_ref(schema_ref("Item", "1.0.0")) == "Item@1.0.0"
@@ -151,6 +222,7 @@ def test_references_of_schemas_come_back():
 
 
 def test_versions_are_ordered_as_numbers():
+    assert max(["", "x.y", "1.0.0", "1.x"], key=version_key) == "1.0.0"
     assert sorted(["10.0.0", "9.0.0", "9.10.0", "9.9.0"], key=version_key) == [
         "9.0.0",
         "9.9.0",
