@@ -96,8 +96,10 @@ class Opened:
             raise
         self.is_file = file_number(stream) is not None
         self._map: mmap.mmap | None = None
+        self._bytes = memoryview(b"")
         if self.is_file and len(self.places):
             self._map = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ)
+            self._bytes = memoryview(self._map)
         if self.is_file:
             stream.close()
 
@@ -108,7 +110,7 @@ class Opened:
             if start + size > self._map.size():  # as it is now: beyond it is no memory
                 raise self._shorter()
             # A view keeps the mapping alive, whoever holds it.
-            return memoryview(self._map)[start : start + size]
+            return self._bytes[start : start + size]
         with self._lock:
             self._stream.seek(start)
             data = self._stream.read(size)
@@ -118,7 +120,7 @@ class Opened:
 
     def close(self) -> None:
         """Lets go of it; views of the mapping keep that until they are gone."""
-        self._map = None
+        self._map, self._bytes = None, memoryview(b"")
         self._stream.close()
 
     def __del__(self) -> None:
@@ -182,8 +184,8 @@ class Rows:
         raise NotFoundError("no sample of the dataset has this key", got=repr(key))
 
     def _of(self, url: str, row: int) -> Any:
-        opened = self._open(url)
-        if row >= len(opened.places):
+        opened = self._opened.get(url) or self._open(url)
+        if row >= len(opened.places.starts):
             raise ShardError(
                 "shard holds fewer samples than its entry says",
                 where=url,
