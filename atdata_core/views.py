@@ -137,7 +137,7 @@ def _array_reader(kind: NDArrayType) -> Reader:
     form_of = forms_of(kind)
     # What stood before the data of the array read last, its length, that of the whole value, and
     # the form that follows from it. (Looked up by `form_of` alone, a sample takes a fifth longer.)
-    known: tuple[bytes, int, int, Form] = (b"\0", 1, 0, (0, None, (), "C"))
+    known: tuple[bytes, int, int, Form] = (b"none yet", 1, 0, (0, None, (), "C"))
 
     def read(body: memoryview, at: int) -> tuple[Any, int]:
         nonlocal known

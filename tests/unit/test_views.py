@@ -1,3 +1,4 @@
+import msgpack
 import numpy as np
 import pytest
 from hypothesis import given
@@ -37,3 +38,14 @@ def test_a_sample_that_begins_as_the_one_before_and_is_cut_short_is_refused():
             viewer.view(memoryview(body)[:length], lambda: "here")
     with pytest.raises(SampleError, match="here"):
         viewer.view(memoryview(body + b"\xc0"), lambda: "here")
+
+
+@pytest.mark.parametrize("data", [0, None, "x", [1.0], b"", b"\0" * 8])
+@pytest.mark.parametrize("first", [False, True])
+def test_what_is_no_array_is_refused_whether_it_comes_first_or_not(data, first):
+    viewer = Viewer(Loose)
+    if not first:
+        viewer.view(memoryview(pack(Loose(id=1, data=np.arange(6.0)), "x")), str)
+    body = msgpack.packb({"id": 1, "data": data})
+    with pytest.raises(SampleError, match="here"):
+        viewer.view(memoryview(body), lambda: "here")
