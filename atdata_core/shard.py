@@ -43,6 +43,7 @@ _MAX_UNSIZED = 8 << 30
 
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
+"""A number of bytes or samples, as `msgspec` checks it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -136,7 +136,8 @@ def _span(body: memoryview, at: int, size: int) -> tuple[memoryview, int]:
 def _array_reader(kind: NDArrayType) -> Reader:
     form_of = forms_of(kind)
     # What stood before the data of the array read last, its length, that of the whole value, and
-    # the form that follows from it. (Looked up by `form_of` alone, a sample takes a fifth longer.)
+    # the form that follows from it. (Looked up by `form_of` each time, a sample takes 7 to 16 %
+    # longer.)
     known: tuple[bytes, int, int, Form] = (b"none yet", 1, 0, (0, None, (), "C"))
 
     def read(body: memoryview, at: int) -> tuple[Any, int]:
