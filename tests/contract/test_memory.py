@@ -83,6 +83,6 @@ def test_a_table_is_written_in_the_memory_of_a_row_group(tmp_path, peak):
         return held, pa.default_memory_pool().max_memory()
 
     write("first", 20)  # libraries are loaded
-    small, large = write("small", 200), write("large", 800)
+    small, large = write("small", 700), write("large", 1800)
     for few, many in zip(small, large, strict=True):
         assert many < 1.3 * few

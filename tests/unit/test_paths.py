@@ -19,7 +19,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 import atdata_core as atdata
-from atdata_core import Dataset, known
+from atdata_core import Dataset, files, known
 from atdata_core.columns import decode
 from atdata_core.cursor import Cursor, Irregular
 from atdata_core.errors import SampleError, ShardError
@@ -386,19 +386,38 @@ def test_large_samples_of_several_shards_take_two_batches_and_are_read_once(tmp_
             opened.append(Counting(shard_id))
             return opened[-1]
 
-    made = [Plain(data=np.full(50_000, n, np.float32), number=n) for n in range(72)]
-    list(write_shards(made, tmp_path, max_samples=30))
+    made = [Plain(data=np.full(50_000, n, np.float32), number=n) for n in range(240)]
+    list(write_shards(made, tmp_path, max_samples=100))
     places, numbers = set(), []
-    for batch in Dataset(Source(), Plain).ordered(batch_size=24):
+    for batch in Dataset(Source(), Plain).ordered(batch_size=80):
         assert (batch.data[:, 0] == batch.number).all()
         numbers += batch.number
         places.add(batch.data.ctypes.data)
-    assert numbers == list(range(72))
+    assert numbers == list(range(240))
     assert len(places) == 2
     first, *others = [stream.read_here for stream in opened]
     assert first > 200_000
     assert len(others) == 2
     assert max(others) < 20_000
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_batches_of_large_samples_are_read_together_but_not_the_first(tmp_path, monkeypatch, cores):
+    read = []
+    monkeypatch.setattr(files, "_cores", lambda: cores)
+    find = files.TwoHalves.read_at
+    monkeypatch.setattr(
+        files.TwoHalves, "read_at", lambda *a: read.append(found := find(*a)) or found
+    )
+    made = [Plain(data=np.full(50_000, n, np.float32), number=n) for n in range(250)]
+    list(write_shards(made, tmp_path, max_samples=130))
+    batches = iter(Dataset(str(tmp_path / "*.tar"), Plain).ordered(batch_size=8))
+    assert next(batches).number == list(range(8))
+    assert sum(read) < 5e6
+    numbers = [number for batch in batches for number in batch.number]
+    assert numbers == list(range(8, 250))
+    assert (max(read) > 14e6) == (cores == 2)
+    assert max(read) < 17e6
 
 
 def test_a_file_that_changes_between_two_batches_gives_what_it_holds_or_an_error(tmp_path):

@@ -224,8 +224,8 @@ def test_what_lies_between_large_arrays_is_read_once_and_never_handed_out(tmp_pa
     [shard] = write_shards(made, tmp_path)
     time.sleep(0.02)
     read = []
-    find = scatter._Between.read
-    monkeypatch.setattr(scatter._Between, "read", lambda *a: read.append(find(*a)) or read[-1])
+    find = scatter._Rest.read
+    monkeypatch.setattr(scatter._Rest, "read", lambda *a: read.append(find(*a)) or read[-1])
     dataset = Dataset(shard.url, Picture)
     for reads in (True, False, False):
         for number, sample in enumerate(dataset):
@@ -239,6 +239,46 @@ def test_what_lies_between_large_arrays_is_read_once_and_never_handed_out(tmp_pa
     os.utime(shard.url)
     assert list(dataset) == made
     assert any(read)
+
+
+@atdata.packable
+class Photo:
+    image: NDArray[np.uint8]
+    name: str
+    score: float | None
+
+
+@atdata.packable
+class Framed:
+    photo: Photo
+    name: str
+
+
+@pytest.mark.parametrize("kind", [Photo, Framed])
+def test_what_is_decoded_between_large_arrays_is_nobodys_to_change(tmp_path, monkeypatch, kind):
+    decoded = []
+    find = scatter._Rest.decoded
+    monkeypatch.setattr(
+        scatter._Rest, "decoded", lambda *a: decoded.append(find(*a)) or decoded[-1]
+    )
+    made = [Photo(image=np.full((99, 999), n, "u1"), name=f"{n}", score=n) for n in range(70)]
+    if kind is Framed:
+        made = [Framed(photo=photo, name=photo.name) for photo in made]
+    [shard] = write_shards(made, tmp_path)
+    time.sleep(0.02)
+    dataset = Dataset(shard.url, kind)
+    for number in range(3):
+        assert list(dataset) == made
+        assert any(decoded) == (number == 0 or kind is Framed)
+        for batch in dataset.ordered(8):
+            for name, values in vars(batch).items():
+                if isinstance(values, list) and not name.startswith("_"):
+                    if name == "photo":
+                        for photo in values:
+                            photo.name = "changed"
+                            photo.image[:] = 0
+                    values[:] = ["changed"] * len(values)
+        decoded.clear()
 
 
 def test_when_there_is_no_room_all_else_is_forgotten():
