@@ -5,8 +5,7 @@ faster than Python takes its answers apart. (10,000 entries: 1 s one by one, 0.1
 """
 
 import itertools
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgpack
@@ -48,24 +47,24 @@ for i = 2, #ARGV do
 end
 """
 
-# ARGV: prefix of entries, a JSON list of ids. Answers a JSON list of what they say, null for an
-# entry that isn't ours; then the number of each that has one, and its `previous`.
+# KEYS: names. ARGV: prefix of entries, a cursor, about how many. Answers the next cursor, 0 at the
+# end; a JSON list of names and ids in turn; one of what their entries say, null for an entry that
+# isn't ours; then the number of each that has one, and its `previous`.
 _GET_ENTRIES = """
-local said, answer = {}, {''}
-for i, id in ipairs(cjson.decode(ARGV[2])) do
-  local found = redis.call('HMGET', ARGV[1] .. id, 'entry', 'previous')
-  said[i] = found[1] or 'null'
+local page = redis.call('HSCAN', KEYS[1], ARGV[2], 'COUNT', ARGV[3])
+local names, said, answer = page[2], {}, {page[1], '', ''}
+for i = 2, #names, 2 do
+  local found = redis.call('HMGET', ARGV[1] .. names[i], 'entry', 'previous')
+  said[i / 2] = found[1] or 'null'
   if found[2] then
-    answer[#answer + 1] = i - 1
+    answer[#answer + 1] = i / 2 - 1
     answer[#answer + 1] = found[2]
   end
 end
-answer[1] = '[' .. table.concat(said, ',') .. ']'
+answer[2] = cjson.encode(names)
+answer[3] = '[' .. table.concat(said, ',') .. ']'
 return answer
 """
-
-# KEYS: names. Answers a JSON map of them.
-_GET_NAMES = "return cjson.encode(redis.call('HGETALL', KEYS[1]))"
 
 
 def put_entries(redis: "Redis", drafts: Iterable[DatasetEntry]) -> int:
@@ -76,7 +75,7 @@ def put_entries(redis: "Redis", drafts: Iterable[DatasetEntry]) -> int:
     rest, count = iter(drafts), 0
     problem: Exception | None = None
 
-    def puts() -> Iterator[tuple[Any, ...]]:
+    def puts() -> Generator[tuple[Any, ...], Any, None]:
         nonlocal count, problem
         more = True
         while more:
@@ -98,15 +97,30 @@ def put_entries(redis: "Redis", drafts: Iterable[DatasetEntry]) -> int:
     return count
 
 
-def read_entries(redis: "Redis") -> Iterator[DatasetEntry]:
-    """The entries that names stand for, by name."""
-    flat = read_json(redis.eval(_GET_NAMES, 1, NAMES), "list of names", NAMES) or []
-    names = sorted(zip(flat[::2], flat[1::2], strict=True))
-    parts = [names[start : start + _TOGETHER] for start in range(0, len(names), _TOGETHER)]
-    ids = (json.dumps([key for _, key in some]) for some in parts)
-    gets = (("EVAL", _GET_ENTRIES, 0, ENTRY, some) for some in ids)
-    for some, answer in zip(parts, answers(redis, gets), strict=True):
-        yield from _entries(some, answer) or _read_one_by_one(redis, some)
+def read_entries(redis: "Redis") -> list[DatasetEntry]:
+    """The entries that names stand for, by name.
+
+    (A page of names and what they stand for at a time. With all names first, and then their
+    entries, it took a sixth longer.)
+    """
+
+    def gets() -> Generator[tuple[Any, ...], Any, None]:
+        cursor: Any = b"0"
+        while True:
+            answer = yield ("EVAL", _GET_ENTRIES, 1, NAMES, ENTRY, cursor, _TOGETHER)
+            cursor = answer[0]
+            if cursor == b"0":
+                return
+
+    found: dict[str, DatasetEntry] = {}  # a page may tell again what one before it told
+    for _, names, *rest in answers(redis, gets(), under_way=1):
+        flat = read_json(names, "list of names", NAMES) or []
+        entries = _entries(rest)
+        if entries is None:
+            found.update(_read_one_by_one(redis, flat[::2], flat[1::2]))
+        else:
+            found.update(zip(flat[::2], entries, strict=True))
+    return [found[name] for name in sorted(found)]
 
 
 def _packed(draft: DatasetEntry, time: str) -> bytes:
@@ -118,8 +132,8 @@ def _packed(draft: DatasetEntry, time: str) -> bytes:
     return packed
 
 
-def _entries(names: Sequence[tuple[str, str]], answer: Any) -> list[DatasetEntry] | None:
-    """The entries of names, as `_GET_ENTRIES` answered; None if they aren't all ours and whole."""
+def _entries(answer: Any) -> list[DatasetEntry] | None:
+    """The entries that `_GET_ENTRIES` answered; None if they aren't all ours and whole."""
     said, *rest = answer
     try:
         entries = entries_from_json(said, ENTRY)
@@ -127,13 +141,15 @@ def _entries(names: Sequence[tuple[str, str]], answer: Any) -> list[DatasetEntry
             entries[number] = entries[number].replace(previous=as_text(previous))
     except (ValueError, TypeError, IndexError):
         return None
-    return entries if len(entries) == len(names) else None
+    return entries
 
 
-def _read_one_by_one(redis: "Redis", names: Sequence[tuple[str, str]]) -> Iterator[DatasetEntry]:
+def _read_one_by_one(
+    redis: "Redis", names: Sequence[str], ids: Sequence[str]
+) -> Iterator[tuple[str, DatasetEntry]]:
     pipeline = redis.pipeline(transaction=False)
-    for _, key in names:
+    for key in ids:
         pipeline.hgetall(ENTRY + key)
-    for (name, _), fields in zip(names, pipeline.execute(), strict=True):
+    for name, fields in zip(names, pipeline.execute(), strict=True):
         if fields:
-            yield entry_from_hash(fields, name)
+            yield name, entry_from_hash(fields, name)

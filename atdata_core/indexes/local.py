@@ -98,7 +98,7 @@ class LocalIndex(AbstractIndex):
     def list_datasets(self) -> list[DatasetEntry]:
         """The entries that names stand for, by name."""
         with self._connection.translated():
-            return list(read_entries(self.redis))
+            return read_entries(self.redis)
 
     def insert_entries(self, entries: Iterable[DatasetEntry]) -> int:
         """Lists many entries, as those of another index; their shards stay where they are.

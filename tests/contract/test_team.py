@@ -22,7 +22,6 @@ from atdata_core.errors import (
     SchemaError,
 )
 from atdata_core.indexes import LocalIndex
-from atdata_core.indexes.entries import read_entries
 from atdata_core.schema import Schema
 from atdata_core.shard import Shard
 from atdata_core.stores.multipart import THRESHOLD_BYTES, part_bytes
@@ -387,13 +386,18 @@ def test_the_entries_before_one_that_is_refused_are_listed(redis_url, two, befor
         assert [e.name for e in index.list_datasets()] == ["d1", "d2"] + [e.name for e in many]
 
 
-def test_a_list_that_nobody_reads_to_its_end_leaves_the_connection_as_it_was(redis_url, two):
+def test_a_list_that_is_not_read_to_its_end_leaves_the_connection_as_it_was(redis_url, redis, two):
     with LocalIndex(redis_url) as index:
         index.insert_entries([two[0].replace(name=f"n{number:04d}") for number in range(700)])
+        damaged = [b"LocalDatasetEntry:" + redis.hget("atdata:names", n) for n in ("d2", "n0333")]
+        for key in damaged:
+            redis.hset(key, "entry", "{}")
         for _ in range(3):
-            assert next(read_entries(index.redis)).name == "d1"
-        assert index.redis.ping() is True
-        assert len(index.list_datasets()) == 702
+            with pytest.raises(InvalidRecordError, match=r"d2|n0333"):
+                index.list_datasets()
+            assert index.redis.ping() is True
+        redis.delete(*damaged)
+        assert len(index.list_datasets()) == 700
 
 
 @pytest.mark.parametrize(
