@@ -1,10 +1,12 @@
 """Entries and schemas as Redis keeps them: public ``atdata``'s fields, and ours beside them."""
 
+import contextlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
 import msgpack
+import msgspec
 
 from atdata_core.cid import cid_to_digest, dag_cbor_cid, digest_to_cid
 from atdata_core.entry import DatasetEntry
@@ -15,11 +17,12 @@ from atdata_core.schema import Schema
 
 def entry_id(entry: DatasetEntry) -> str:
     """The id of an entry: the dag-cbor CID of what it says, whenever it was written."""
-    return _id_of(entry_to_json(entry))
+    said = entry_to_json(entry)
+    return _id_of(said, _sorted_json(said.get("metadata")))
 
 
-def _id_of(said: Mapping[str, Any]) -> str:
-    return dag_cbor_cid({**said, "metadata": _sorted_json(said.get("metadata"))})
+def _id_of(said: Mapping[str, Any], metadata: str) -> str:
+    return dag_cbor_cid({**said, "metadata": metadata})
 
 
 _sorted_json = json.JSONEncoder(sort_keys=True).encode
@@ -33,15 +36,27 @@ def entry_to_hash(entry: DatasetEntry, time: str) -> dict[str, str | bytes]:
         time: When it is written, ISO 8601 in UTC.
     """
     said = entry_to_json(entry)
+    metadata = _sorted_json(said.get("metadata"))
     return {
         "name": entry.name,
         "schema_ref": entry.schema_ref,
         "data_urls": msgpack.packb(entry.data_urls),
-        "cid": _id_of(said),
+        "cid": _id_of(said, metadata),
         "metadata": msgpack.packb({**_checksums(entry), **entry.metadata}),
         "content_cid": entry.cid or "",
-        "entry": json.dumps({**said, "created_at": time}),
+        "entry": _text_of({**said, "created_at": time}, metadata),
     }
+
+
+def _text_of(said: Mapping[str, Any], metadata: str) -> str | bytes:
+    """What an entry says as JSON.
+
+    (1.2 us; 9 as Python writes it, who alone writes NaN and Infinity, and NumPy's numbers.)
+    """
+    if "NaN" not in metadata and "Infinity" not in metadata:
+        with contextlib.suppress(TypeError):
+            return msgspec.json.encode(said)
+    return json.dumps(said)
 
 
 def _checksums(entry: DatasetEntry) -> dict[str, Any]:

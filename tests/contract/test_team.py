@@ -431,6 +431,15 @@ def test_an_entry_that_says_nan_is_read_among_many(redis_url, two):
         assert str(index.get_dataset("nan").metadata) == "{'loss': nan}"
 
 
+def test_numbers_of_numpy_and_infinite_ones_are_kept_as_they_are(redis_url, two):
+    metadata = [{"rate": np.float64(0.1)}, {"rate": float("inf")}, {"note": "NaN", "é": [1, None]}]
+    with LocalIndex(redis_url) as index:
+        index.insert_entries(
+            two[0].replace(name=f"n{number}", metadata=some) for number, some in enumerate(metadata)
+        )
+        assert [entry.metadata for entry in index.list_datasets()[2:]] == metadata
+
+
 def test_what_others_write_into_the_list_of_changes_is_passed_over(redis_url, redis, two):
     with LocalIndex(redis_url) as index:
         start = index.changes(None).cursor
