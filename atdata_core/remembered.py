@@ -14,11 +14,15 @@ import numpy as np
 from atdata_core.files import InMemory, SameFile
 from atdata_core.headers import NumberedKeys, Places, padded_all
 from atdata_core.known import KnownFiles, state_of
-from atdata_core.members import WINDOW, Run
+from atdata_core.members import Run
 from atdata_core.tar import BLOCK
 
 _ROOM = 16 << 20
 """Bytes to remember of all files together: at two a sample, eight million samples."""
+_WINDOW = 4 << 20
+"""Bytes to read at a time. (With 2 MiB, batches of samples of 4 KB took 9 % longer, those of 1 KB
+3 %; with more, they take longer again.)
+"""
 _LARGEST = 1 << 15
 """So many bytes at most may a body have; of larger ones, the headers are little."""
 
@@ -48,11 +52,11 @@ class Remembered:
         """
         starts, sizes = self.places()
         ends = starts + sizes
-        buffer = bytearray(WINDOW)
+        buffer = bytearray(_WINDOW)
         with memoryview(buffer) as view:
             while skip < len(ends):
                 offset = int(starts[skip])
-                last = int(np.searchsorted(ends, offset + WINDOW, "right"))
+                last = int(np.searchsorted(ends, offset + _WINDOW, "right"))
                 length = int(ends[last - 1]) - offset
                 if file.read_at([view[:length]], offset) != length:
                     return
