@@ -27,7 +27,7 @@ _FEW = 4
 _TOGETHER = 4 << 20
 """Bytes of large arrays to read together."""
 _MOST = 16 << 20
-"""So many, by and by, where two threads read batches, which takes them some time to begin.
+"""So many where two threads read batches, which takes them some time to begin.
 
 (Images of 150 KB in batches of 32: 645 us a batch where each is read by itself, 595 where two are
 read together, 560 where three are.)
@@ -69,7 +69,7 @@ class Demand:
     def grow(self) -> None:
         """Has more be read together the next time, but not before the first batch."""
         if two_threads_pay(self.room):
-            self.room = min(2 * self.room, _MOST)
+            self.room = _MOST
 
 
 @dataclass(frozen=True, slots=True)
