@@ -116,10 +116,10 @@ def read_entries(redis: "Redis") -> list[DatasetEntry]:
     for _, names, *rest in answers(redis, gets(), under_way=1):
         flat = read_json(names, "list of names", NAMES) or []
         entries = _entries(rest)
-        if entries is None:
-            found.update(_read_one_by_one(redis, flat[::2], flat[1::2]))
-        else:
+        if entries is not None and 2 * len(entries) == len(flat):
             found.update(zip(flat[::2], entries, strict=True))
+        else:
+            found.update(_read_one_by_one(redis, flat[::2], flat[1::2]))
     return [found[name] for name in sorted(found)]
 
 
@@ -133,7 +133,7 @@ def _packed(draft: DatasetEntry, time: str) -> bytes:
 
 
 def _entries(answer: Any) -> list[DatasetEntry] | None:
-    """The entries that `_GET_ENTRIES` answered; None if they aren't all ours and whole."""
+    """The entries that `_GET_ENTRIES` answered; None if one isn't ours, or not whole."""
     said, *rest = answer
     try:
         entries = entries_from_json(said, ENTRY)

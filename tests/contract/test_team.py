@@ -206,6 +206,31 @@ def test_entries_that_the_public_package_wrote_are_read(index, redis):
     assert [schema.version for schema in index.versions_of("Item")] == ["2.0.0"]
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("data_urls", "s3://bucket/a.tar"),
+        ("data_urls", {"s3://bucket/a.tar": 1}),
+        ("data_urls", [["s3://bucket/a.tar"]]),
+        ("data_urls", 7),
+        ("metadata", ["checksums"]),
+        ("metadata", {"checksums": ["00"]}),
+    ],
+)
+def test_a_damaged_entry_of_the_public_package_is_refused_by_its_name(index, redis, field, value):
+    said = {"data_urls": ["s3://bucket/a.tar"], "metadata": {}, field: value}
+    redis.hset(
+        "LocalDatasetEntry:bafyreifoo",
+        mapping={
+            "name": "theirs",
+            "schema_ref": "atdata://local/schema/Item@2.0.0",
+            **{name: msgpack.packb(each) for name, each in said.items()},
+        },
+    )
+    with pytest.raises(InvalidRecordError, match="theirs"):
+        index.get_dataset("theirs")
+
+
 def raw_cid_of_zeros():
     from atdata_core.cid import digest_to_cid
 
@@ -411,6 +436,7 @@ def test_a_list_that_is_not_read_to_its_end_leaves_the_connection_as_it_was(redi
         b"1",
         b"\xff",
         b"[" * 100_000,
+        b'{"name": "d2", "schema_ref": "x"},{"name": "d3", "schema_ref": "x"}',
         b'{"name": 5, "schema_ref": "x"}',
         b'{"name": "d2", "schema_ref": "x", "metadata": "x"}',
     ],
