@@ -1,7 +1,7 @@
 // The reference PDS, and with the first one the PLC directory of all: node atproto.mjs CONFIG.json
 import dns from 'node:dns'
 import fs from 'node:fs'
-import { createRequire } from 'node:module'
+import { createRequire, enableCompileCache } from 'node:module'
 import path from 'node:path'
 
 const config = JSON.parse(fs.readFileSync(process.argv[2], 'utf8'))
@@ -12,6 +12,9 @@ process.env.LOG_LEVEL = 'warn'
 
 // "localhost" may stand for ::1 first, where nobody listens.
 dns.setDefaultResultOrder('ipv4first')
+
+// What the packages are compiled to is kept. (Importing them: 2.7 s, then 2.0.)
+enableCompileCache(path.join(config.modules, 'compiled'))
 
 // The packages are installed elsewhere than this file.
 const require = createRequire(path.join(config.modules, 'package.json'))
