@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import inbound, journey, report, services
-from benchmarks.environments import PEERS, ROOT, python_of
+from benchmarks.environments import PEERS, PUBLIC, ROOT, python_of
 from benchmarks.goals import FIGURES
 from benchmarks.runner import Runner
 
@@ -60,6 +60,8 @@ def _peers(result: dict[str, Any], folder: Path, rounds: int, quick: bool) -> No
             missing[peer.title] = "can't be installed here"
         else:
             pythons[peer.name] = str(python)
+    if PUBLIC.name in pythons:
+        pythons["public_checksums"] = pythons[PUBLIC.name]
     runner = Runner(pythons, folder, quick=quick)
     runner.prepare()
     rates: dict[str, Any] = {}

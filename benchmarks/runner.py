@@ -21,12 +21,13 @@ Rates = dict[tuple[str, str, str], list[float]]
 _PARTS = {
     "ours": tuple(OPERATIONS),
     "public_atdata": ("batches", "singles", "shuffled", "shuffled_batches", "write"),
+    "public_checksums": ("write",),
     "limit": ("batches", "write"),
     "anew": ("batches", "singles", "shuffled"),
 }
 """What is measured of whom; of others, batches."""
-_OF_OURS = ("limit", "anew")
-"""They read what we wrote."""
+_OF_OTHERS = ("limit", "anew", "public_checksums")
+"""They read what we wrote, or read nothing."""
 
 _TIMEOUT = 300
 
@@ -50,7 +51,7 @@ class Runner:
     def prepare(self) -> None:
         """Has each peer write its data, once."""
         for peer in self._pythons:
-            for workload in WORKLOADS if peer not in _OF_OURS else ():
+            for workload in WORKLOADS if peer not in _OF_OTHERS else ():
                 folder = self._folder / peer / workload
                 part = folder.with_name(f"{workload}-part")
                 if not folder.exists():

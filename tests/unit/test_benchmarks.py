@@ -24,6 +24,8 @@ def test_the_results_hold_rounds_of_every_cell_with_a_goal():
         for workload in goals:
             of = result["rates"][workload][operation]
             assert len(of["ours"]) == len(of["public_atdata"]) == result["rounds"] >= 3
+            if operation == "write":
+                assert len(of["public_checksums"]) == result["rounds"]
     for workload in OVER_FASTEST:
         assert set(FAST) <= set(result["rates"][workload]["batches"]) | missing(result, workload)
         assert len(result["rates"][workload]["random"]["ours"]) == result["rounds"]
@@ -53,6 +55,8 @@ def test_a_missed_goal_is_said():
         }
         for workload in WORKLOADS
     }
+    assert "**no**" not in report.tables({"rates": rates})
+    rates["I8"]["write"]["public_checksums"] = [1.0] * 3
     assert "**no**" not in report.tables({"rates": rates})
     rates["I8"]["write"]["public_atdata"] = [1.1] * 3
     [row] = [line for line in report.tables({"rates": rates}).splitlines() if "**no**" in line]
