@@ -79,8 +79,8 @@ def page(result: Mapping[str, Any]) -> str:
 
 def _rounds(result: Mapping[str, Any]) -> list[int]:
     """How many rounds there were: parts may be measured at other times."""
-    of_peers = (r["ours"] for rates in result["rates"].values() for r in rates.values())
-    of_services = (each["ours"] for each in result["services"].values())
+    of_peers = (r["ours"] for rates in result.get("rates", {}).values() for r in rates.values())
+    of_services = (each["ours"] for each in result.get("services", {}).values())
     return sorted({len(found) for part in (of_peers, of_services) for found in part})
 
 

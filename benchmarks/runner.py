@@ -67,7 +67,7 @@ class Runner:
             for peer, operation, workload in self._cells():
                 fresh = operation == "write"
                 folder = self._folder / peer / (f"{workload}-written" if fresh else workload)
-                seconds = 0.6 if self._quick else 1.5
+                seconds = 0.4 if self._quick else 1.5
                 if fresh:
                     os.sync()  # or the kernel slows this one down for what others wrote
                 rate = self._run(self._job(peer, operation, workload, folder, seconds))
