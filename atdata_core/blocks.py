@@ -29,8 +29,8 @@ _TOGETHER = 4 << 20
 _MOST = 16 << 20
 """So many where two threads read batches, which takes them some time to begin.
 
-(Images of 150 KB in batches of 32: 645 us a batch where each is read by itself, 595 where two are
-read together, 560 where three are.)
+(Images of 150 KB in batches of 32: 642 us a batch where each is read by itself, 599 where two are
+read together, 583 where three are.)
 """
 _TRIES = 4
 """After so many runs that couldn't be decoded together, a shard's others aren't tried."""
